@@ -1,0 +1,8 @@
+//! Data structures that know no task and no operating system. Each file compiles alone.
+
+pub(crate) mod inbox;
+#[allow(unsafe_code)]
+pub(crate) mod list;
+pub(crate) mod ring;
+pub(crate) mod slab;
+pub(crate) mod wheel;

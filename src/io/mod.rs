@@ -1,0 +1,3 @@
+//! Descriptors that suspend the task instead of blocking the thread.
+
+pub(crate) mod source;

@@ -1,0 +1,309 @@
+//! A descriptor and its waits: the one loop that tries a system call, waits for readiness, and tries again.
+//!
+//! 1. The descriptor is non-blocking while a `Source` has it.
+//! 2. A source takes its descriptor out of all reactors before it closes it or hands it out.
+//! 3. The settings that std keeps in the open file description (non-blocking mode, timeouts) are shared by the
+//!    sources that share it.
+
+use crate::error::Timeout;
+use crate::rt::header::{Why, CX};
+use crate::rt::park::{charge, interrupt_if_due, me, park, Interrupt, Mode, Outcome};
+use crate::rt::reactor::{Interest, Port};
+use crate::rt::unwind::can_raise;
+use crate::rt::waiter::{Node, Waiter};
+use crate::rt::worker::{with_default, with_running};
+use crate::sys::fd::{poll_one, set_nonblocking, Poll};
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::AsFd;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+/// See the head of this file.
+pub(crate) struct Source<T: AsFd> {
+    inner: ManuallyDrop<T>,
+    /// Made at the first wait.
+    port: OnceLock<Port>,
+    settings: Arc<Settings>,
+}
+
+/// What is set on a descriptor and kept by us.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    read_timeout: AtomicU64,
+    write_timeout: AtomicU64,
+    nonblocking: AtomicBool,
+}
+
+impl<T: AsFd> Source<T> {
+    /// Takes a descriptor in, blocking or not.
+    ///
+    /// # Errors
+    /// It is not open.
+    pub(crate) fn new(inner: T) -> io::Result<Self> {
+        Source::with_settings(inner, Arc::default())
+    }
+
+    /// Takes in a duplicate of a descriptor whose source has these settings.
+    ///
+    /// # Errors
+    /// It is not open.
+    pub(crate) fn with_settings(inner: T, settings: Arc<Settings>) -> io::Result<Self> {
+        set_nonblocking(inner.as_fd(), true)?;
+        Ok(Source::assemble(inner, settings))
+    }
+
+    /// Takes in a descriptor that is known to be non-blocking and that nobody else has.
+    pub(crate) fn adopt(inner: T) -> Self {
+        Source::assemble(inner, Arc::default())
+    }
+
+    fn assemble(inner: T, settings: Arc<Settings>) -> Self {
+        Source {
+            inner: ManuallyDrop::new(inner),
+            port: OnceLock::new(),
+            settings,
+        }
+    }
+
+    pub(crate) fn get(&self) -> &T {
+        &self.inner
+    }
+
+    pub(crate) fn settings(&self) -> &Arc<Settings> {
+        &self.settings
+    }
+
+    /// Gives the descriptor away: blocking again, unless the user set it non-blocking, or sources remain that share it.
+    /// The mode belongs to what they share: theirs would block a worker.
+    ///
+    /// # Errors
+    /// It is not open (somebody closed it behind our back).
+    pub(crate) fn into_inner(self) -> io::Result<T> {
+        let mut this = ManuallyDrop::new(self);
+        this.leave_reactors();
+        // SAFETY: `this` is not used any more, and will not be dropped.
+        let inner = unsafe { ManuallyDrop::take(&mut this.inner) };
+        // SAFETY: as above.
+        let settings = unsafe { ptr::read(&this.settings) };
+        if !settings.nonblocking() && Arc::strong_count(&settings) == 1 {
+            set_nonblocking(inner.as_fd(), false)?;
+        }
+        Ok(inner)
+    }
+
+    /// Calls `op` until it answers something other than `WouldBlock`, for at most `limit`; waits in between.
+    ///
+    /// # Errors
+    /// Those of `op`; `TimedOut` with [`Timeout`] inside; that of interrupting.
+    pub(crate) fn retry<R>(
+        &self,
+        interest: Interest,
+        why: Why,
+        limit: Option<Duration>,
+        mut op: impl FnMut(&T) -> io::Result<R>,
+    ) -> io::Result<R> {
+        charge();
+        // The clock is read only if there is something to wait for.
+        let tick = self.tick(interest);
+        match op(&self.inner) {
+            Err(error) if self.must_wait(&error) => {}
+            done => return done,
+        }
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+        self.wait(interest, why, tick, deadline)?;
+        self.attempt(interest, why, deadline, op)
+    }
+
+    /// As `retry`, until `deadline`.
+    ///
+    /// # Errors
+    /// As `retry`.
+    pub(crate) fn retry_until<R>(
+        &self,
+        interest: Interest,
+        why: Why,
+        deadline: Option<Instant>,
+        op: impl FnMut(&T) -> io::Result<R>,
+    ) -> io::Result<R> {
+        charge();
+        self.attempt(interest, why, deadline, op)
+    }
+
+    fn attempt<R>(
+        &self,
+        interest: Interest,
+        why: Why,
+        deadline: Option<Instant>,
+        mut op: impl FnMut(&T) -> io::Result<R>,
+    ) -> io::Result<R> {
+        loop {
+            let tick = self.tick(interest);
+            match op(&self.inner) {
+                Err(error) if self.must_wait(&error) => self.wait(interest, why, tick, deadline)?,
+                done => return done,
+            }
+        }
+    }
+
+    fn must_wait(&self, error: &io::Error) -> bool {
+        error.kind() == io::ErrorKind::WouldBlock && !self.settings.nonblocking()
+    }
+
+    /// To be read before a call that may have to wait. Without a port there was no event yet: registering brings those
+    /// of the past.
+    fn tick(&self, interest: Interest) -> u32 {
+        self.port.get().map_or(0, |port| port.tick(interest))
+    }
+
+    /// Waits for an event newer than `tick`.
+    fn wait(
+        &self,
+        interest: Interest,
+        why: Why,
+        tick: u32,
+        deadline: Option<Instant>,
+    ) -> io::Result<()> {
+        let port = self.port.get_or_init(Port::new);
+        let fd = self.inner.as_fd();
+        let in_task = CX.with(|cx| cx.task.get()).is_some();
+        let registered = if in_task {
+            with_running(|worker| port.register(fd, &worker.reactor))
+        } else if with_running(|_| ()).is_none() {
+            with_default(|worker| {
+                (!worker.is_finished()).then(|| port.register(fd, &worker.reactor))
+            })
+            .flatten()
+        } else {
+            None
+        };
+        match registered {
+            Some(registered) => registered?,
+            None => return self.block(interest, deadline),
+        }
+        let node = Node::new(Waiter::here());
+        let listed = Listed {
+            port,
+            interest,
+            node: &node,
+        };
+        // SAFETY: `listed` takes it out before it goes.
+        if !unsafe { port.enlist(interest, tick, &node) } {
+            let retracted = node.waiter().retract();
+            debug_assert!(retracted);
+            return Ok(());
+        }
+        let outcome = park(node.waiter(), deadline, why, Mode::Fallible);
+        drop(listed);
+        match outcome {
+            Outcome::Woken => Ok(()),
+            Outcome::TimedOut => Err(Timeout.into()),
+            Outcome::Interrupted(interrupt) => Err(interrupt.into()),
+        }
+    }
+
+    /// A plain thread that has no tasks to run waits in the system.
+    fn block(&self, interest: Interest, own: Option<Instant>) -> io::Result<()> {
+        let scope = me().scopes.limit().map(|limit| limit.deadline);
+        let deadline = own.into_iter().chain(scope).min();
+        let poll = Poll {
+            readable: interest == Interest::Read,
+            writable: interest == Interest::Write,
+            priority: false,
+        };
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            match poll_one(self.inner.as_fd(), poll, left) {
+                Ok(true) => return Ok(()),
+                Ok(false) if deadline.is_some_and(|deadline| Instant::now() >= deadline) => break,
+                Ok(false) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if own.is_none_or(|own| scope.is_some_and(|scope| scope < own)) && can_raise() {
+            interrupt_if_due(me());
+        }
+        Err(Interrupt::Timeout.into())
+    }
+
+    fn leave_reactors(&mut self) {
+        if let Some(port) = self.port.take() {
+            port.close(self.inner.as_fd());
+        }
+    }
+}
+
+impl<T: AsFd> Drop for Source<T> {
+    fn drop(&mut self) {
+        self.leave_reactors();
+        // SAFETY: this is the end of the source.
+        unsafe { ManuallyDrop::drop(&mut self.inner) };
+    }
+}
+
+/// A node in a port's list; taken out when this is dropped, however the wait ends.
+struct Listed<'a> {
+    port: &'a Port,
+    interest: Interest,
+    node: &'a Node,
+}
+
+impl Drop for Listed<'_> {
+    fn drop(&mut self) {
+        self.port.delist(self.interest, self.node);
+    }
+}
+
+/// In nanoseconds; no timeout is zero, which std does not allow as a timeout.
+const NEVER: u64 = 0;
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            read_timeout: AtomicU64::new(NEVER),
+            write_timeout: AtomicU64::new(NEVER),
+            nonblocking: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Settings {
+    pub(crate) fn read_timeout(&self) -> Option<Duration> {
+        decode(&self.read_timeout)
+    }
+
+    pub(crate) fn write_timeout(&self) -> Option<Duration> {
+        decode(&self.write_timeout)
+    }
+
+    pub(crate) fn set_read_timeout(&self, timeout: Option<Duration>) {
+        encode(&self.read_timeout, timeout);
+    }
+
+    pub(crate) fn set_write_timeout(&self, timeout: Option<Duration>) {
+        encode(&self.write_timeout, timeout);
+    }
+
+    pub(crate) fn nonblocking(&self) -> bool {
+        self.nonblocking.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_nonblocking(&self, nonblocking: bool) {
+        self.nonblocking.store(nonblocking, Ordering::Relaxed);
+    }
+}
+
+fn decode(timeout: &AtomicU64) -> Option<Duration> {
+    let nanoseconds = timeout.load(Ordering::Relaxed);
+    (nanoseconds != NEVER).then(|| Duration::from_nanos(nanoseconds))
+}
+
+fn encode(to: &AtomicU64, timeout: Option<Duration>) {
+    let nanoseconds = timeout.map_or(NEVER, |timeout| {
+        u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX)
+    });
+    to.store(nanoseconds, Ordering::Relaxed);
+}

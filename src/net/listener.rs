@@ -1,0 +1,271 @@
+//! Owns [`TcpListener`] and its iterator.
+//!
+//! 1. Waiting is `Source`'s: nothing here suspends by itself.
+//! 2. An accepted descriptor is non-blocking and close-on-exec from the system call on (`accept_nonblocking`).
+//! 3. A failed `accept` concerns its caller alone; the listener stays as it was.
+
+use super::addr::{each_addr, invalid, ToSocketAddrs};
+use super::stream::{stream_socket, TcpStream};
+use crate::io::source::Source;
+use crate::rt::{header::Why, reactor::Interest};
+use crate::sys::socket;
+use std::iter::FusedIterator;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use std::{fmt, io, net};
+
+/// How many connections the kernel may hold ready for `accept`: more than std's 128, the kernel lowers it to its own limit
+/// (`net.core.somaxconn`, 4096 on today's Linux).
+///
+/// A blocking server has a thread waiting in `accept`; here the acceptor is one of many tasks and takes its turn among them, so
+/// a burst has to sit in the kernel for a turn. Beyond the backlog Linux drops the SYN, and the client tries again a whole second later.
+const BACKLOG: i32 = 4096;
+
+/// A TCP socket that accepts connections: [`std::net::TcpListener`], whose `accept` suspends the task only.
+///
+/// ```
+/// use multitask::net::{TcpListener, TcpStream};
+/// use std::io::{self, Read, Write};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let addr = listener.local_addr()?;
+/// let server = multitask::spawn(move || -> io::Result<()> {
+///     for stream in listener.incoming().take(2) {
+///         let mut stream = stream?;
+///         multitask::spawn(move || stream.write_all(b"welcome")); // each connection is a task of its own
+///     }
+///     Ok(())
+/// });
+///
+/// for _ in 0..2 {
+///     let mut greeting = String::new();
+///     TcpStream::connect(addr)?.read_to_string(&mut greeting)?;
+///     assert_eq!(greeting, "welcome");
+/// }
+/// server.join().unwrap()?;
+/// # Ok::<(), io::Error>(())
+/// ```
+pub struct TcpListener {
+    /// Non-blocking inside, whatever the user asked for: see `Settings::nonblocking`.
+    pub(super) source: Source<net::TcpListener>,
+}
+
+/// An endless iterator of connections, made by [`TcpListener::incoming`].
+///
+/// `next` is [`accept`](TcpListener::accept) without the peer's address, and may suspend. It never answers `None`.
+#[must_use = "iterators are lazy and do nothing unless consumed"]
+#[derive(Debug)]
+pub struct Incoming<'a> {
+    listener: &'a TcpListener,
+}
+
+impl TcpListener {
+    /// Makes a socket that listens on `addr`; with several addresses, on the first that can be bound. Port 0 asks for a free one.
+    ///
+    /// Suspends only to look a name up. As std's it sets `SO_REUSEADDR`; its backlog is 4096 where std's is 128, because a task that accepts takes
+    /// its turn among other tasks while a burst of connections waits.
+    ///
+    /// # Errors
+    ///
+    /// That of the last address tried (`AddrInUse`, `PermissionDenied`, `AddrNotAvailable`), or `InvalidInput` if there was none.
+    pub fn bind<A: ToSocketAddrs>(addr: A) -> io::Result<TcpListener> {
+        each_addr(addr, listen)
+    }
+
+    /// The address this socket is bound to; never suspends.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockname`.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.source.get().local_addr()
+    }
+
+    /// Makes another handle to the same listening socket; never suspends. Each connection goes to one of them.
+    ///
+    /// # Errors
+    ///
+    /// Those of duplicating a descriptor: the process may have run out of them.
+    pub fn try_clone(&self) -> io::Result<TcpListener> {
+        let inner = self.source.get().try_clone()?;
+        let source = Source::with_settings(inner, Arc::clone(self.source.settings()))?;
+        Ok(TcpListener { source })
+    }
+
+    /// Takes the next connection, suspending the task until there is one.
+    ///
+    /// Several tasks and threads may wait in `accept` at once; each connection goes to one of them.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system call, to this caller alone, and the listener stays usable: `ConnectionAborted` for a peer that has gone again, the
+    /// process's or the system's limit of open files (`EMFILE`, `ENFILE`; the connection then waits in the kernel for a later `accept`).
+    /// A loop round `accept` that passes over errors should pause a little after those of the limit, for they stay until a descriptor is closed.
+    /// `WouldBlock` after [`set_nonblocking(true)`](TcpListener::set_nonblocking).
+    pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        // None for a listener of our own making; a descriptor taken in may carry SO_RCVTIMEO, which the kernel's accept honours.
+        let limit = self.source.settings().read_timeout();
+        let accepted = self
+            .source
+            .retry(Interest::Read, Why::Accept, limit, accept_one)?;
+        self.welcome(accepted)
+    }
+
+    /// [`accept`](TcpListener::accept) for at most `timeout`; zero looks once. **Beyond std.**
+    ///
+    /// # Errors
+    ///
+    /// Those of `accept`, and `TimedOut` carrying [`Timeout`](crate::Timeout) when no connection came in time.
+    pub fn accept_timeout(&self, timeout: Duration) -> io::Result<(TcpStream, SocketAddr)> {
+        self.accept_until(Instant::now().checked_add(timeout))
+    }
+
+    /// [`accept`](TcpListener::accept) until `deadline`; one that has passed looks once. **Beyond std.**
+    ///
+    /// # Errors
+    ///
+    /// Those of `accept`, and `TimedOut` carrying [`Timeout`](crate::Timeout) when no connection came in time.
+    pub fn accept_deadline(&self, deadline: Instant) -> io::Result<(TcpStream, SocketAddr)> {
+        self.accept_until(Some(deadline))
+    }
+
+    /// Iterates over the connections as they come; its `next` may suspend, and never answers `None`.
+    pub fn incoming(&self) -> Incoming<'_> {
+        Incoming { listener: self }
+    }
+
+    /// Sets the time to live of the packets sent, which accepted connections inherit; never suspends.
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt`.
+    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        self.source.get().set_ttl(ttl)
+    }
+
+    /// The time to live of the packets sent; never suspends.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt`.
+    pub fn ttl(&self) -> io::Result<u32> {
+        self.source.get().ttl()
+    }
+
+    /// Sets `IPV6_V6ONLY`, which the system refuses for a socket that is bound, as every listener is; never suspends.
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt`: practically always `InvalidInput`.
+    #[deprecated(
+        since = "0.1.0",
+        note = "this option can only be set before the socket is bound"
+    )]
+    pub fn set_only_v6(&self, only_v6: bool) -> io::Result<()> {
+        #[allow(deprecated)] // std's own, deprecated for the same reason
+        self.source.get().set_only_v6(only_v6)
+    }
+
+    /// Whether an IPv6 listener leaves IPv4 alone (`IPV6_V6ONLY`); never suspends.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt`, among them that of a listener that is not IPv6.
+    #[deprecated(
+        since = "0.1.0",
+        note = "this option can only be set before the socket is bound"
+    )]
+    pub fn only_v6(&self) -> io::Result<bool> {
+        #[allow(deprecated)] // std's own, deprecated for the same reason
+        self.source.get().only_v6()
+    }
+
+    /// Takes the error pending on the socket (`SO_ERROR`), clearing it; never suspends.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt`.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.source.get().take_error()
+    }
+
+    /// Makes [`accept`](TcpListener::accept) answer `WouldBlock` where it would have waited, or wait again; never suspends.
+    ///
+    /// Clones share the flag. One already waiting is not disturbed. The descriptor itself is non-blocking always.
+    ///
+    /// # Errors
+    ///
+    /// None today; the result is std's.
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        self.source.settings().set_nonblocking(nonblocking);
+        Ok(())
+    }
+
+    fn accept_until(&self, deadline: Option<Instant>) -> io::Result<(TcpStream, SocketAddr)> {
+        let accepted =
+            self.source
+                .retry_until(Interest::Read, Why::Accept, deadline, accept_one)?;
+        self.welcome(accepted)
+    }
+
+    /// Makes a stream of an accepted socket. The kernel lets it inherit the listener's timeouts, so ours are inherited too.
+    fn welcome(
+        &self,
+        accepted: (net::TcpStream, SocketAddr),
+    ) -> io::Result<(TcpStream, SocketAddr)> {
+        let (inner, peer) = accepted;
+        let (ours, source) = (self.source.settings(), Source::adopt(inner));
+        if let Some(limit) = ours.read_timeout() {
+            source.settings().set_read_timeout(Some(limit));
+        }
+        if let Some(limit) = ours.write_timeout() {
+            source.settings().set_write_timeout(Some(limit));
+        }
+        Ok((TcpStream { source }, peer))
+    }
+}
+
+impl fmt::Debug for TcpListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.source.get().fmt(f)
+    }
+}
+
+impl Iterator for Incoming<'_> {
+    type Item = io::Result<TcpStream>;
+
+    fn next(&mut self) -> Option<io::Result<TcpStream>> {
+        Some(self.listener.accept().map(|(stream, _peer)| stream))
+    }
+}
+
+impl FusedIterator for Incoming<'_> {}
+
+/// A listener on one address.
+fn listen(addr: &SocketAddr) -> io::Result<TcpListener> {
+    let socket = stream_socket(addr)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&(*addr).into())?;
+    socket.listen(BACKLOG)?;
+    Ok(TcpListener {
+        source: Source::new(socket.into())?,
+    })
+}
+
+/// One try of `accept`, repeated only when a signal came in between, as std does.
+fn accept_one(listener: &net::TcpListener) -> io::Result<(net::TcpStream, SocketAddr)> {
+    loop {
+        match socket::accept_nonblocking(listener.as_fd()) {
+            Ok((fd, peer)) => return Ok((fd.into(), tcp_addr(&peer)?)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The address of a peer; a listener taken in may be of another family altogether, and std's word for that is this.
+fn tcp_addr(peer: &socket::SockAddr) -> io::Result<SocketAddr> {
+    peer.as_socket().ok_or_else(|| invalid("invalid argument"))
+}

@@ -1,0 +1,213 @@
+//! How a task ends: its result is published, its joiner woken, and a result that nobody wants disposed of.
+//!
+//! The word `join` says how far the task and its handle are.
+//!
+//! 1. While a handle exists the result is the handle's. `HANDLE` is set at birth and cleared once, by the handle.
+//!    Whichever of `DONE` and not-`HANDLE` comes second disposes of the result.
+//! 2. `joiner` is written by the owner of the handle while `JOINING` is not set, and read by the task's end when it
+//!    has set `DONE` and found `JOINING`. The handle's owner does not write it after it has seen `DONE`.
+//! 3. The word is changed by the home thread and by the owner of the handle, nobody else. With `LOCAL` the latter is
+//!    a task of the same home that stands still: then it needs no read-modify-write, and neither does its waiter,
+//!    which nobody but this home knows.
+//! 4. With `INHERITED` the task's own reference is the handle's too, to be given up in one.
+
+use super::header::{Header, CX, HANDLE};
+use super::job::{drop_quietly, Ending, Job};
+use super::waiter::Waiter;
+use crate::error::{panic_message, JoinError};
+use std::ptr;
+use std::sync::atomic::Ordering;
+
+/// The task has ended; the result is there.
+const DONE: u32 = 2;
+/// `joiner` is to be woken.
+const JOINING: u32 = 4;
+const LOCAL: u32 = 8;
+const INHERITED: u32 = 16;
+
+impl Header {
+    /// Runs the task's closure to its end on the calling stack and publishes what came of it. A task that was
+    /// cancelled before it started does not start.
+    ///
+    /// True if the task's own reference was given up as well, and the header must not be touched any more; false if
+    /// a fiber is in the header, and the loop has to take it out first.
+    #[inline]
+    pub(super) fn run_to_end(&'static self) -> bool {
+        self.run_or_refuse(self.cancelled.get().then_some(JoinError::Cancelled))
+    }
+
+    /// The task is over without having begun: its closure is dropped here.
+    #[cold]
+    pub(super) fn refuse(&'static self, error: JoinError) {
+        self.run_or_refuse(Some(error));
+    }
+
+    /// The task will never go on nor end; its joiner is told that it was cancelled. Its own reference stays: its
+    /// stack, and what points to the header from there, stay as well.
+    pub(super) fn abandon(&self) {
+        // SAFETY: the task is not running and will not.
+        unsafe { self.job.get().abandon(&self.payload) };
+        let before = self.join.fetch_or(DONE, Ordering::AcqRel);
+        if before & (JOINING | LOCAL | DONE) == JOINING {
+            self.joiner().wake();
+        }
+    }
+
+    #[inline]
+    fn run_or_refuse(&'static self, refused: Option<JoinError>) -> bool {
+        // SAFETY: a task is run once, by its home thread or by whoever finds that it has none.
+        let ending = unsafe { self.job.get().run(&self.payload, refused) };
+        if let Some(released) = self.publish(false) {
+            return released;
+        }
+        // Here too the task may be suspended, in the result's destructor.
+        self.dispose(matches!(ending, Ending::Panicked));
+        self.publish(true).unwrap_or_default()
+    }
+
+    /// Sets DONE, and gives up the task's own reference if no fiber is in the header: then true. `None` if there is
+    /// no handle, and the result has not been disposed of.
+    #[inline]
+    fn publish(&'static self, disposed: bool) -> Option<bool> {
+        let release = !self.housed.get();
+        let mut state = self.join.load(Ordering::Acquire);
+        loop {
+            if state & HANDLE == 0 {
+                if !disposed {
+                    return None;
+                }
+                self.join.store(DONE, Ordering::Release);
+                if release {
+                    self.release();
+                }
+                return Some(release);
+            }
+            if state & LOCAL != 0 {
+                // By 3 nobody else changes the word now.
+                let inherited = if release { INHERITED } else { 0 };
+                self.join.store(state | DONE | inherited, Ordering::Relaxed);
+                self.joiner().wake_local();
+                return Some(release);
+            }
+            let joined = state & JOINING != 0;
+            // A joiner on another thread may take the result, and the header with it, before it is woken here.
+            let inherited = if release && !joined { INHERITED } else { 0 };
+            let next = state | DONE | inherited;
+            // Release: the result comes before DONE. Acquire: the joiner comes before JOINING.
+            match self
+                .join
+                .compare_exchange_weak(state, next, Ordering::AcqRel, Ordering::Acquire)
+            {
+                Err(now) => state = now,
+                Ok(_) if joined => {
+                    self.joiner().wake();
+                    if release {
+                        self.release();
+                    }
+                    return Some(release);
+                }
+                Ok(_) => return Some(release),
+            }
+        }
+    }
+
+    fn joiner(&self) -> Waiter {
+        // SAFETY: invariant 2.
+        let joiner = unsafe { *self.joiner.get() };
+        Waiter::from_raw(joiner.expect("set before JOINING"))
+    }
+
+    /// Drops a result that nobody will ask for; a panic in it is reported, once, to standard error.
+    #[cold]
+    fn dispose(&self, panicked: bool) {
+        // SAFETY: by invariant 1 the result is ours.
+        let panic = unsafe { self.job.get().dispose(&self.payload) };
+        if let (Some(panic), true) = (panic, panicked) {
+            eprintln!(
+                "{}, spawned at {}, panicked and nobody joined it: {}",
+                self.title(),
+                self.place(),
+                panic_message(&*panic).unwrap_or("Box<dyn Any>")
+            );
+            drop_quietly(|| drop(panic));
+        }
+    }
+
+    // ---- for the owner of the handle ----
+
+    /// Whether the result is there.
+    #[inline]
+    pub(crate) fn is_done(&self) -> bool {
+        self.join.load(Ordering::Acquire) & DONE != 0
+    }
+
+    /// Asks for `joiner`, a wait of the caller, to be woken at the end; false if the end has come.
+    #[inline]
+    pub(crate) fn set_joiner(&self, joiner: Waiter) -> bool {
+        let state = self.join.load(Ordering::Acquire);
+        if state & DONE != 0 {
+            return false;
+        }
+        // SAFETY: invariant 2; the handle has one owner, and it is not joining yet.
+        unsafe { *self.joiner.get() = Some(joiner.raw()) };
+        if self.is_neighbour() {
+            // By 3: the task ends on this thread, and not now.
+            self.join.store(state | JOINING | LOCAL, Ordering::Relaxed);
+            return true;
+        }
+        self.join.fetch_or(JOINING, Ordering::AcqRel) & DONE == 0
+    }
+
+    /// Takes that back; true if the end has come meanwhile.
+    pub(crate) fn clear_joiner(&self) -> bool {
+        let state = self.join.load(Ordering::Acquire);
+        if state & LOCAL != 0 {
+            // By 3, as above.
+            self.join
+                .store(state & !(JOINING | LOCAL), Ordering::Relaxed);
+            return state & DONE != 0;
+        }
+        self.join.fetch_and(!JOINING, Ordering::AcqRel) & DONE != 0
+    }
+
+    /// Takes the result out and gives the handle and its reference up.
+    ///
+    /// # Safety
+    /// The caller owns the handle, `is_done`, and the task was spawned with this `T`.
+    #[inline]
+    pub(crate) unsafe fn take_result<T>(&'static self) -> Result<T, JoinError> {
+        // SAFETY: invariant 1, and the caller's promise.
+        let result = unsafe { Job::take(&self.payload) };
+        self.release_with_inheritance();
+        result
+    }
+
+    /// Nobody will ask for the result any more; gives the handle's reference up.
+    pub(crate) fn detach(&'static self) {
+        if self.is_done() || self.join.fetch_and(!HANDLE, Ordering::AcqRel) & DONE != 0 {
+            self.dispose(true);
+            self.release_with_inheritance();
+        } else {
+            self.release();
+        }
+    }
+
+    /// For when `is_done`: the word does not change any more.
+    #[inline]
+    fn release_with_inheritance(&'static self) {
+        let inherited = self.join.load(Ordering::Relaxed) & INHERITED != 0;
+        self.release_many(1 + u32::from(inherited));
+    }
+
+    /// Whether the caller is a task of the same home.
+    #[inline]
+    fn is_neighbour(&self) -> bool {
+        let (task, here) = CX.with(|cx| (cx.task.get(), cx.home.get()));
+        task.is_some()
+            && self
+                .home
+                .get()
+                .zip(here)
+                .is_some_and(|(home, here)| ptr::eq(home, here))
+    }
+}

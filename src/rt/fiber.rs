@@ -1,0 +1,64 @@
+//! A stack with a suspended computation on it, and the switch to it and back.
+//!
+//! 1. A fiber's body runs on the thread that made the fiber, and nowhere else: `Fiber` is not `Send`.
+//! 2. Dropping a fiber leaks its stack, with all that is on it. A fiber whose body has returned gives the stack
+//!    back through [`Fiber::into_slot`]; there is no other way to end one (corosensei would unwind it by force).
+//! 3. A [`Switch`] is used on the stack of the fiber that it was given to, while that fiber runs.
+
+use super::stack::Slot;
+use corosensei::{Coroutine, Yielder};
+use std::mem::ManuallyDrop;
+use std::ptr;
+
+/// See the head of this file.
+pub(crate) struct Fiber(ManuallyDrop<Coroutine<(), (), (), Slot>>);
+
+impl Fiber {
+    /// A fiber that will call `body` on `slot` when it is first resumed. Touches the slot's top page.
+    pub(crate) fn new(slot: Slot, body: fn(Switch)) -> Self {
+        Fiber(ManuallyDrop::new(Coroutine::with_stack(
+            slot,
+            move |yielder: &Yielder<(), ()>, ()| body(Switch(yielder)),
+        )))
+    }
+
+    /// Runs the body until it suspends or returns.
+    #[inline(always)]
+    pub(crate) fn resume(&mut self) {
+        self.0.resume(());
+    }
+
+    /// The stack of a fiber whose body has returned.
+    ///
+    /// # Panics
+    /// Panics if the body has not returned.
+    pub(crate) fn into_slot(self) -> Slot {
+        assert!(
+            self.0.done(),
+            "a fiber gives its stack back when its body has returned"
+        );
+        ManuallyDrop::into_inner(self.0).into_stack()
+    }
+}
+
+/// The way from a fiber's body back to whoever resumed it.
+#[derive(Clone, Copy)]
+pub(crate) struct Switch(*const Yielder<(), ()>);
+
+impl Switch {
+    pub(crate) const fn none() -> Self {
+        Switch(ptr::null())
+    }
+
+    /// Suspends the fiber that is running until it is resumed.
+    ///
+    /// # Safety
+    /// Invariant 3.
+    // Inlined up to the public call: a return between the caller's code and the switch would be mispredicted, twice
+    // for each switch.
+    #[inline(always)]
+    pub(crate) unsafe fn suspend(self) {
+        // SAFETY: by invariant 3 the yielder lies in a frame of this stack, below ours.
+        unsafe { (*self.0).suspend(()) }
+    }
+}

@@ -1,0 +1,410 @@
+//! What the runtime knows of a task, in one place that is not its stack.
+//!
+//! A plain thread that waits has a header too, so that every primitive works for tasks and threads alike.
+//!
+//! 1. Headers live in one immortal slab: a `&'static Header` is always valid memory, and recycled when its last
+//!    reference is given up. What makes a stale reference harmless is the epoch in the waiter word (see `waiter`),
+//!    which never goes back.
+//! 2. Fields in a `Cell` are written before the header is shared (by whoever spawns) or by the *home thread*: the
+//!    thread of the worker on which the task runs, or the plain thread itself. Those that other threads read are
+//!    read only after one of them has won the waiter (the task stands still then) or holds a reference (name,
+//!    place: they do not change while there is one).
+//! 3. A task that has started is run by its home thread only.
+//! 4. A task is in at most one of: its home's ring, an inbox as `Message::Wake` or `Message::Spawn`. It gets there
+//!    by being spawned, by yielding, or by its waiter being won, and leaves by being run.
+//! 5. `refs` counts references; the task itself holds one until it has ended and its fiber has left the header.
+
+use super::fiber::{Fiber, Switch};
+use super::home::{Bell, Home};
+use super::job::{Job, Payload};
+use super::scope::Scopes;
+use crate::base::list::{Linked, Links};
+use crate::base::slab::Slab;
+use std::cell::{Cell, UnsafeCell};
+use std::panic::Location;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::thread::Thread;
+
+/// See the head of this file.
+#[repr(C, align(64))]
+pub(crate) struct Header {
+    // What a switch and a wake touch comes first.
+    /// Epoch and state of the wait that the owner is in; only `waiter` knows its layout.
+    pub(super) word: AtomicU64,
+    /// How far the task and its handle are; see `end`.
+    pub(super) join: AtomicU32,
+    /// See invariant 5.
+    refs: AtomicU32,
+    /// The worker that the task runs on. For a plain thread: that of its default scheduler while it runs that one's
+    /// loop to wait.
+    pub(super) home: Cell<Option<&'static Home<Header>>>,
+    /// The suspended task; `None` before its first suspension and after its end.
+    pub(super) fiber: UnsafeCell<Option<Fiber>>,
+    /// The fiber lives in the header (or did until it was resumed): the task has been suspended at least once.
+    pub(super) housed: Cell<bool>,
+    /// How the task leaves its stack.
+    pub(super) switch: Cell<Switch>,
+    /// Cancelling was asked for.
+    pub(super) cancelled: Cell<bool>,
+    /// In this wait the task does not listen to cancelling or to its scopes.
+    pub(super) deaf: Cell<bool>,
+    /// What it waits for, or did last.
+    pub(crate) why: Cell<Why>,
+    /// The timeouts and shields that it is inside of.
+    pub(crate) scopes: Scopes,
+    /// The code behind `payload`.
+    pub(super) job: Cell<Job>,
+    /// Whom to wake at the end; valid while the state says JOINING.
+    pub(super) joiner: UnsafeCell<Option<(&'static Header, u64)>>,
+    /// `park` and `unpark` of the public face: a token, or whom to wake.
+    pub(super) token: AtomicU64,
+    /// For a plain thread: its wait was won by another, who has done with this header.
+    pub(super) up: AtomicBool,
+    /// Among the worker's tasks that have been suspended.
+    links: Links<Header>,
+    /// Its place in the slab.
+    index: Cell<u32>,
+    /// Usable bytes of its stack; zero is the scheduler's default.
+    pub(super) stack_size: Cell<u32>,
+    id: Cell<u64>,
+    place: Cell<Option<&'static Location<'static>>>,
+    name: UnsafeCell<Option<Box<str>>>,
+    /// The thread to unpark, if this is a plain thread's.
+    pub(super) thread: UnsafeCell<Option<Thread>>,
+    /// The closure, then its result.
+    pub(super) payload: Payload,
+}
+
+// SAFETY: by invariant 2 for the cells; the rest is atomic.
+unsafe impl Sync for Header {}
+
+impl Linked for Header {
+    fn links(&self) -> &Links<Self> {
+        &self.links
+    }
+}
+
+/// What a task waits for: shown in reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    Nothing,
+    Sleep,
+    Park,
+    Join,
+    Read,
+    Write,
+    Accept,
+    Connect,
+    Resolve,
+}
+
+impl Why {
+    pub(crate) fn describe(self) -> &'static str {
+        match self {
+            Why::Nothing => "ready to run",
+            Why::Sleep => "sleeping",
+            Why::Park => "parked until somebody unparks it",
+            Why::Join => "waiting for another task to end",
+            Why::Read => "waiting to read",
+            Why::Write => "waiting to write",
+            Why::Accept => "waiting for a connection to accept",
+            Why::Connect => "waiting for a connection to be made",
+            Why::Resolve => "waiting for a name to be resolved",
+        }
+    }
+
+    /// Whether only a descriptor's readiness ends the wait.
+    pub(crate) fn is_io(self) -> bool {
+        matches!(self, Why::Read | Why::Write | Why::Accept | Why::Connect)
+    }
+}
+
+/// A `JoinHandle` exists; for the rest see `end`.
+pub(super) const HANDLE: u32 = 1;
+
+static HEADERS: Slab<Header> = Slab::new();
+static HOMES: Slab<Home<Header>> = Slab::new();
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// Headers and ids that a home takes from the common store at a time.
+const BATCH: usize = 64;
+/// Beyond so many spare headers a home gives half back.
+const MANY_SPARE: usize = 1 << 14;
+
+impl Default for Header {
+    fn default() -> Self {
+        Header {
+            word: AtomicU64::new(0),
+            join: AtomicU32::new(0),
+            refs: AtomicU32::new(0),
+            home: Cell::new(None),
+            fiber: UnsafeCell::new(None),
+            housed: Cell::new(false),
+            switch: Cell::new(Switch::none()),
+            cancelled: Cell::new(false),
+            deaf: Cell::new(false),
+            why: Cell::new(Why::Nothing),
+            scopes: Scopes::new(),
+            job: Cell::new(Job::none()),
+            joiner: UnsafeCell::new(None),
+            token: AtomicU64::new(0),
+            up: AtomicBool::new(false),
+            links: Links::new(),
+            index: Cell::new(u32::MAX),
+            stack_size: Cell::new(0),
+            id: Cell::new(0),
+            place: Cell::new(None),
+            name: UnsafeCell::new(None),
+            thread: UnsafeCell::new(None),
+            payload: Payload::new(),
+        }
+    }
+}
+
+/// What a new task is told about itself.
+pub(crate) struct Birth {
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) place: &'static Location<'static>,
+    /// Usable bytes; zero is the scheduler's default.
+    pub(crate) stack_size: u32,
+}
+
+impl Header {
+    /// A task at `home` with two references: its own and its handle's. The caller is `home`'s thread.
+    ///
+    /// # Safety
+    /// The caller is the home thread of `home`.
+    #[inline]
+    pub(crate) unsafe fn new_local(home: &'static Home<Header>, birth: Birth) -> &'static Header {
+        // SAFETY: the caller is the home thread.
+        let header = unsafe { home.spare_header() };
+        header.init(Some(home), home.next_id(), birth, 2);
+        header
+    }
+
+    /// The same from any thread.
+    pub(crate) fn new_remote(home: &'static Home<Header>, birth: Birth) -> &'static Header {
+        let header = HEADERS.alloc_here();
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        header.init(Some(home), id, birth, 2);
+        header
+    }
+
+    /// The header of the plain thread that calls, with one reference.
+    pub(crate) fn new_thread() -> &'static Header {
+        let thread = std::thread::current();
+        let birth = Birth {
+            name: thread.name().map(Into::into),
+            place: Location::caller(),
+            stack_size: 0,
+        };
+        let header = HEADERS.alloc_here();
+        header.init(None, NEXT_ID.fetch_add(1, Ordering::Relaxed), birth, 1);
+        // SAFETY: nobody else knows this header yet.
+        unsafe { *header.thread.get() = Some(thread) };
+        header
+    }
+
+    #[inline]
+    fn init(&self, home: Option<&'static Home<Header>>, id: u64, birth: Birth, refs: u32) {
+        self.home.set(home);
+        self.cancelled.set(false);
+        self.deaf.set(false);
+        self.why.set(Why::Nothing);
+        self.token.store(0, Ordering::Relaxed);
+        self.id.set(id);
+        self.place.set(Some(birth.place));
+        self.stack_size.set(birth.stack_size);
+        if birth.name.is_some() {
+            // SAFETY: nobody else knows this header yet.
+            unsafe { *self.name.get() = birth.name };
+        }
+        self.join.store(HANDLE, Ordering::Relaxed);
+        self.refs.store(refs, Ordering::Relaxed);
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id.get()
+    }
+
+    pub(crate) fn name(&self) -> Option<&str> {
+        // SAFETY: by invariant 2 it does not change while the caller's reference lasts.
+        unsafe { (*self.name.get()).as_deref() }
+    }
+
+    /// Where it was spawned.
+    pub(crate) fn place(&self) -> &'static Location<'static> {
+        self.place.get().expect("a header in use")
+    }
+
+    /// `task 'name' (#id)`, as every message of the library names a task.
+    pub(crate) fn title(&self) -> String {
+        format!(
+            "task '{}' (#{})",
+            self.name().unwrap_or("<unnamed>"),
+            self.id()
+        )
+    }
+
+    pub(crate) fn is_thread(&self) -> bool {
+        // SAFETY: by invariant 2 it does not change while the header is in use.
+        unsafe { (*self.thread.get()).is_some() }
+    }
+
+    /// The thread behind a plain thread's header.
+    pub(super) fn thread(&self) -> Thread {
+        // SAFETY: as in `is_thread`.
+        let thread = unsafe { (*self.thread.get()).clone() };
+        thread.expect("a plain thread's header")
+    }
+
+    /// One more reference, for somebody who has one.
+    pub(crate) fn retain(&'static self) -> &'static Header {
+        self.refs.fetch_add(1, Ordering::Relaxed);
+        self
+    }
+
+    /// Gives up one reference.
+    #[inline]
+    pub(crate) fn release(&'static self) {
+        self.release_many(1);
+    }
+
+    /// Gives up `count` references.
+    #[inline]
+    pub(super) fn release_many(&'static self, count: u32) {
+        // The last ones need no read-modify-write: nobody else can make a new one.
+        if self.refs.load(Ordering::Acquire) == count
+            || self.refs.fetch_sub(count, Ordering::AcqRel) == count
+        {
+            self.recycle();
+        }
+    }
+
+    /// Where it runs; for those who hold a reference.
+    pub(crate) fn home(&self) -> Option<&'static Home<Header>> {
+        self.home.get()
+    }
+
+    /// Whether cancelling was asked for; for the home thread.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled.get()
+    }
+
+    /// What the task will run.
+    ///
+    /// # Safety
+    /// The header is new, and nobody else knows it yet.
+    #[inline]
+    pub(crate) unsafe fn set_job<F: FnOnce() -> T, T>(&self, f: F) {
+        // SAFETY: the payload of a new header is empty.
+        self.job.set(unsafe { Job::emplace(&self.payload, f) });
+    }
+
+    fn recycle(&'static self) {
+        // SAFETY: the last reference is gone; by invariant 5 the task is off this header.
+        unsafe {
+            *self.name.get() = None;
+            *self.thread.get() = None;
+        }
+        match CX.with(|cx| cx.home.get()) {
+            // SAFETY: this is its home thread.
+            Some(home) => unsafe { home.give_spare(self) },
+            None => HEADERS.free(self.index.get()),
+        }
+    }
+}
+
+impl Slab<Header> {
+    /// A batch into `spare`, and one of them out again.
+    #[cold]
+    fn refill(&'static self, spare: &mut Vec<&'static Header>) -> &'static Header {
+        let mut indices = Vec::with_capacity(BATCH);
+        self.alloc_many(BATCH, &mut indices);
+        // The lowest index is taken first: neighbours in time are neighbours in memory.
+        spare.extend(indices.into_iter().rev().map(|index| self.numbered(index)));
+        spare.pop().expect("a batch is not empty")
+    }
+
+    fn alloc_here(&'static self) -> &'static Header {
+        self.numbered(self.alloc())
+    }
+
+    fn numbered(&'static self, index: u32) -> &'static Header {
+        let header = self.get(index);
+        header.index.set(index);
+        header
+    }
+}
+
+impl Home<Header> {
+    /// A home for the worker that the calling thread is making.
+    pub(crate) fn open(bell: Bell) -> &'static Home<Header> {
+        let index = HOMES.alloc();
+        let home = HOMES.get(index);
+        home.start(index, bell);
+        home
+    }
+
+    /// The worker is gone: late rings fall silent.
+    pub(crate) fn close(&self) {
+        self.silence();
+        // SAFETY: the home thread closes its home.
+        let spare = unsafe { self.spare() };
+        HEADERS.free_many(spare.drain(..).map(|header| header.index.get()));
+    }
+
+    /// Gives the home to the next worker that is made: nobody can send to this one any more.
+    pub(crate) fn recycle(&self) {
+        HOMES.free(self.index());
+    }
+
+    #[inline]
+    unsafe fn spare_header(&self) -> &'static Header {
+        // SAFETY: the caller is the home thread.
+        let spare = unsafe { self.spare() };
+        spare.pop().unwrap_or_else(|| HEADERS.refill(spare))
+    }
+
+    #[inline]
+    unsafe fn give_spare(&self, header: &'static Header) {
+        // SAFETY: the caller is the home thread.
+        let spare = unsafe { self.spare() };
+        spare.push(header);
+        if spare.len() >= MANY_SPARE {
+            HEADERS.free_many(
+                spare
+                    .drain(..MANY_SPARE / 2)
+                    .map(|header| header.index.get()),
+            );
+        }
+    }
+
+    fn next_id(&self) -> u64 {
+        self.numbered(
+            || NEXT_ID.fetch_add(BATCH as u64, Ordering::Relaxed),
+            BATCH as u64,
+        )
+    }
+}
+
+/// What the calling thread is doing.
+pub(crate) struct Cx {
+    /// The task that runs; `None` on a plain thread and in the worker's own code.
+    pub(crate) task: Cell<Option<&'static Header>>,
+    /// The home of the worker whose loop runs on this thread.
+    pub(crate) home: Cell<Option<&'static Home<Header>>>,
+    /// Operations that the running task may still do before it has to let others run.
+    pub(crate) budget: Cell<u32>,
+}
+
+thread_local! {
+    // Constant and without a destructor: one load off the thread pointer, also in the last moments of a thread.
+    pub(crate) static CX: Cx = const {
+        Cx {
+            task: Cell::new(None),
+            home: Cell::new(None),
+            budget: Cell::new(0),
+        }
+    };
+}

@@ -1,0 +1,194 @@
+//! What a task runs and what comes of it, stored in the header without its types.
+//!
+//! 1. A payload holds a closure from `Job::emplace` until `Job::run`, then a result until `Job::take` or
+//!    `Job::dispose`. Each of these is called at most once, in this order.
+//! 2. A value that fits lies in the payload itself, any other in a box whose pointer lies there.
+
+use super::unwind::target_of;
+use crate::error::JoinError;
+use std::any::Any;
+use std::cell::UnsafeCell;
+use std::mem::{align_of, size_of, MaybeUninit};
+use std::panic::{catch_unwind, AssertUnwindSafe};
+
+/// Room for a closure or a result of up to 64 bytes.
+#[repr(C, align(16))]
+pub(crate) struct Payload(UnsafeCell<MaybeUninit<[u8; 64]>>);
+
+/// The functions that know the types behind a payload.
+#[derive(Clone, Copy)]
+pub(crate) struct Job(&'static Functions);
+
+struct Functions {
+    run: unsafe fn(&Payload, Option<JoinError>) -> Ending,
+    dispose: unsafe fn(&Payload) -> Option<Panic>,
+    abandon: unsafe fn(&Payload),
+}
+
+/// What a task panicked with.
+pub(crate) type Panic = Box<dyn Any + Send>;
+
+/// How a task ended.
+pub(crate) enum Ending {
+    Panicked,
+    /// It returned or was cancelled.
+    Quiet,
+}
+
+impl Job {
+    pub(crate) const fn none() -> Self {
+        unsafe fn run(_: &Payload, _: Option<JoinError>) -> Ending {
+            unreachable!("a header without a job is not run")
+        }
+        unsafe fn dispose(_: &Payload) -> Option<Panic> {
+            None
+        }
+        unsafe fn abandon(_: &Payload) {}
+        Job(&Functions {
+            run,
+            dispose,
+            abandon,
+        })
+    }
+
+    /// Stores `f` in `payload`; the job's result will be a `Result<T, JoinError>`.
+    ///
+    /// # Safety
+    /// Invariant 1.
+    #[inline]
+    pub(crate) unsafe fn emplace<F: FnOnce() -> T, T>(payload: &Payload, f: F) -> Job {
+        // SAFETY: by invariant 1 the payload is empty.
+        unsafe { payload.put(f) };
+        Job(const {
+            &Functions {
+                run: run::<F, T>,
+                dispose: dispose::<T>,
+                abandon: abandon::<T>,
+            }
+        })
+    }
+
+    /// Calls the closure, or drops it uncalled if it is `refused`, and stores the result. It does not unwind.
+    ///
+    /// # Safety
+    /// Invariant 1.
+    #[inline]
+    pub(crate) unsafe fn run(self, payload: &Payload, refused: Option<JoinError>) -> Ending {
+        // SAFETY: the caller keeps invariant 1.
+        unsafe { (self.0.run)(payload, refused) }
+    }
+
+    /// Drops the result, and hands out the panic if it is one. It does not unwind.
+    ///
+    /// # Safety
+    /// Invariant 1.
+    pub(crate) unsafe fn dispose(self, payload: &Payload) -> Option<Panic> {
+        // SAFETY: the caller keeps invariant 1.
+        unsafe { (self.0.dispose)(payload) }
+    }
+
+    /// Stores "cancelled" as the result of a task that stands still for ever; a closure that is there is leaked.
+    ///
+    /// # Safety
+    /// The task has no result, and will not be run.
+    pub(crate) unsafe fn abandon(self, payload: &Payload) {
+        // SAFETY: the caller's promise.
+        unsafe { (self.0.abandon)(payload) }
+    }
+
+    /// The result.
+    ///
+    /// # Safety
+    /// Invariant 1; `T` is the one of `emplace`.
+    #[inline]
+    pub(crate) unsafe fn take<T>(payload: &Payload) -> Result<T, JoinError> {
+        // SAFETY: the caller keeps invariant 1.
+        unsafe { payload.take() }
+    }
+}
+
+unsafe fn run<F: FnOnce() -> T, T>(payload: &Payload, refused: Option<JoinError>) -> Ending {
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: `emplace::<F, T>` put it there.
+        let f = unsafe { payload.take::<F>() };
+        match refused {
+            None => Ok(f()),
+            Some(error) => {
+                drop(f);
+                Err(error)
+            }
+        }
+    }));
+    let result = result.unwrap_or_else(|panic| match target_of(&*panic) {
+        Some(_) => Err(JoinError::Cancelled),
+        None => Err(JoinError::Panic(panic)),
+    });
+    let ending = match result {
+        Err(JoinError::Panic(_)) => Ending::Panicked,
+        _ => Ending::Quiet,
+    };
+    // SAFETY: the closure is out.
+    unsafe { payload.put::<Result<T, JoinError>>(result) };
+    ending
+}
+
+unsafe fn dispose<T>(payload: &Payload) -> Option<Panic> {
+    // SAFETY: `run` put it there.
+    match unsafe { payload.take::<Result<T, JoinError>>() } {
+        Err(JoinError::Panic(panic)) => return Some(panic),
+        Err(JoinError::Cancelled) => {}
+        Ok(value) => drop_quietly(|| drop(value)),
+    }
+    None
+}
+
+unsafe fn abandon<T>(payload: &Payload) {
+    // SAFETY: the caller of `Job::abandon` knows that nothing is lost but what it means to leak.
+    unsafe { payload.put::<Result<T, JoinError>>(Err(JoinError::Cancelled)) };
+}
+
+/// Runs a destructor of the user's; a panic in it ends there (its hook has reported it).
+pub(super) fn drop_quietly(drop: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(drop)) {
+        // A payload whose own destructor panics is not worth a process.
+        std::mem::forget(panic);
+    }
+}
+
+impl Payload {
+    pub(crate) const fn new() -> Self {
+        Payload(UnsafeCell::new(MaybeUninit::uninit()))
+    }
+
+    const fn fits<V>() -> bool {
+        size_of::<V>() <= size_of::<Payload>() && align_of::<V>() <= align_of::<Payload>()
+    }
+
+    #[inline]
+    unsafe fn put<V>(&self, value: V) {
+        if const { Self::fits::<V>() } {
+            // SAFETY: it fits.
+            unsafe { self.0.get().cast::<V>().write(value) }
+        } else {
+            // SAFETY: a pointer fits.
+            unsafe {
+                self.0
+                    .get()
+                    .cast::<*mut V>()
+                    .write(Box::into_raw(Box::new(value)))
+            }
+        }
+    }
+
+    #[inline]
+    unsafe fn take<V>(&self) -> V {
+        if const { Self::fits::<V>() } {
+            // SAFETY: the caller knows that a `V` was put and not taken.
+            unsafe { self.0.get().cast::<V>().read() }
+        } else {
+            // SAFETY: as above; `put` boxed it.
+            let boxed = unsafe { Box::from_raw(self.0.get().cast::<*mut V>().read()) };
+            *boxed
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The machine: tasks, their stacks, and the loop that runs them. Read from the bottom of this list upwards, or
+//! from `worker` down.
+
+pub(crate) mod scheduler;
+
+pub(crate) mod park;
+
+pub(crate) mod worker;
+
+pub(crate) mod reactor;
+pub(crate) mod timer;
+
+mod end;
+pub(crate) mod waiter;
+
+pub(crate) mod header;
+pub(crate) mod home;
+pub(crate) mod job;
+pub(crate) mod unwind;
+
+pub(crate) mod fibers;
+pub(crate) mod scope;
+
+#[cfg(target_os = "linux")]
+mod alarm;
+#[cfg(not(target_os = "linux"))]
+#[path = "alarm_off.rs"]
+mod alarm;
+mod fiber;
+mod overflow;
+mod stack;

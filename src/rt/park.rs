@@ -1,0 +1,369 @@
+//! Where a task stops: the one place that suspends, and where waits end.
+//!
+//! A caller makes a [`Waiter`], shows it to whoever may wake it, and parks. DESIGN's rule of timeouts and cancelling
+//! is applied here and nowhere else:
+//!
+//! 1. A wait listens to its own deadline, to the nearest deadline of the scopes round it, and to cancelling; the
+//!    first that happens ends it. Its own deadline is an answer ([`Outcome::TimedOut`]); the others *raise*: the stack unwinds
+//!    to the scope's edge or to the task's root.
+//! 2. Where nothing can be raised (see `unwind`), an operation that can fail is told by [`Outcome::Interrupted`], and one that
+//!    cannot does not listen: it waits for real.
+//! 3. Whether a stack is unwinding does not change while it stands still: what was true before the switch is true
+//!    after it, whatever other tasks of the thread did.
+//! 4. A plain thread parks as well: it runs its default scheduler meanwhile if that has tasks, and blocks if not.
+
+use super::fiber::Switch;
+use super::header::{Header, Why, CX};
+use super::scope::Limit;
+use super::timer::Key;
+use super::unwind::{can_raise, raise, Target};
+use super::waiter::Waiter;
+use super::worker::{with_default, with_running};
+use crate::error::{Cancelled, Deadlock, Timeout};
+use std::cell::Cell;
+use std::io;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+/// How a wait ended, if not by unwinding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Outcome {
+    Woken,
+    /// The wait's own deadline passed.
+    TimedOut,
+    /// It would have unwound, but cannot.
+    Interrupted(Interrupt),
+}
+
+/// What would have been raised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interrupt {
+    Cancelled,
+    /// The deadline of a scope passed.
+    Timeout,
+}
+
+impl From<Interrupt> for io::Error {
+    fn from(interrupt: Interrupt) -> Self {
+        match interrupt {
+            Interrupt::Cancelled => Cancelled.into(),
+            Interrupt::Timeout => Timeout.into(),
+        }
+    }
+}
+
+/// Whether the operation has a way to say that it was interrupted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Fallible,
+    Infallible,
+}
+
+// ---- who is here ----
+
+/// The header of the task that runs, or of this plain thread.
+#[inline]
+pub(crate) fn me() -> &'static Header {
+    match CX.with(|cx| cx.task.get()) {
+        Some(task) => task,
+        None => this_thread(),
+    }
+}
+
+/// The header of this thread; it lives as long as the thread.
+fn this_thread() -> &'static Header {
+    struct Own(Cell<Option<&'static Header>>);
+    impl Drop for Own {
+        fn drop(&mut self) {
+            if let Some(header) = self.0.take() {
+                header.release();
+            }
+        }
+    }
+    thread_local! {
+        static OWN: Own = const { Own(Cell::new(None)) };
+    }
+    let own = OWN.try_with(|own| {
+        let header = own.0.get().unwrap_or_else(Header::new_thread);
+        own.0.set(Some(header));
+        header
+    });
+    // In the last moments of a thread: a header that is never given back.
+    own.unwrap_or_else(|_| Header::new_thread())
+}
+
+// ---- parking ----
+
+/// Waits until `waiter`, which the caller made and has shown to others, is woken, or is interrupted by rule 1.
+///
+/// It may unwind: what the caller has shown its waiter to must be told so by a destructor.
+#[inline(always)]
+pub(crate) fn park(waiter: Waiter, deadline: Option<Instant>, why: Why, mode: Mode) -> Outcome {
+    match Wait::begin(waiter, deadline, why, mode) {
+        Step::Suspend(switch, wait) => {
+            // SAFETY: it is the switch of the task that runs.
+            unsafe { switch.suspend() };
+            wait.end()
+        }
+        Step::Over(outcome) => outcome,
+    }
+}
+
+/// Lets all others that are ready run first.
+#[inline(always)]
+pub(crate) fn yield_now() {
+    let cx = CX.with(|cx| (cx.task.get(), cx.home.get()));
+    if let (Some(task), Some(home)) = cx {
+        // SAFETY: the loop of `home` runs on this thread, and the task is in no queue, for it is running.
+        unsafe { home.push(task) };
+        // SAFETY: it is the switch of the task that runs.
+        unsafe { task.switch.get().suspend() };
+        if task.cancelled.get() || task.scopes.limit().is_some() {
+            interrupt_if_due(task);
+        }
+    } else {
+        yield_thread();
+    }
+}
+
+#[cold]
+fn yield_thread() {
+    let default = with_default(|worker| {
+        if worker.home.live.get() > 0 && with_running(|_| ()).is_none() {
+            let _whatever = worker.turn(super::reactor::Patience::None);
+        }
+    });
+    if default.is_none() {
+        std::thread::yield_now();
+    }
+    interrupt_if_due(me());
+}
+
+/// Raises what is due, if it can be raised.
+#[cold]
+pub(crate) fn interrupt_if_due(me: &Header) {
+    if !can_raise() {
+        return;
+    }
+    if me.cancelled.get() && !me.scopes.shielded() {
+        raise(Target::Task);
+    }
+    if let Some(limit) = me
+        .scopes
+        .limit()
+        .filter(|limit| limit.deadline <= Instant::now())
+    {
+        raise(Target::Scope(limit.scope));
+    }
+}
+
+/// Takes one unit of the running task's budget; when it is used up, lets others run. To be called before an
+/// operation is begun: it may unwind.
+#[inline]
+pub(crate) fn charge() {
+    let exhausted = CX.with(|cx| match cx.budget.get() {
+        0 => true,
+        left => {
+            cx.budget.set(left - 1);
+            false
+        }
+    });
+    if exhausted && CX.with(|cx| cx.task.get()).is_some() {
+        yield_now();
+    }
+}
+
+enum Step {
+    Suspend(Switch, Wait),
+    Over(Outcome),
+}
+
+/// What has to be undone and decided after a suspension.
+struct Wait {
+    waiter: Waiter,
+    timer: Option<Key>,
+    own: Option<Instant>,
+    /// The scope that would end the wait, if it is listened to.
+    limit: Option<Limit>,
+    raisable: bool,
+}
+
+impl Wait {
+    #[inline(never)]
+    fn begin(waiter: Waiter, own: Option<Instant>, why: Why, mode: Mode) -> Step {
+        let me = waiter.header();
+        let raisable = can_raise();
+        // Rule 2.
+        let listens = raisable || mode == Mode::Fallible;
+        let cancelled = listens && me.cancelled.get() && !me.scopes.shielded();
+        // If it was woken already, that counts, and cancelling is met again at the next wait.
+        if cancelled && waiter.retract() {
+            return Step::Over(interrupted(Interrupt::Cancelled, Target::Task, raisable));
+        }
+        let limit = if listens { me.scopes.limit() } else { None };
+        me.deaf.set(!listens || me.scopes.shielded());
+        me.why.set(why);
+        let wait = Wait {
+            waiter,
+            timer: None,
+            own,
+            limit,
+            raisable,
+        };
+        if me.is_thread() {
+            Step::Over(wait.block())
+        } else {
+            wait.arm(me)
+        }
+    }
+
+    fn arm(mut self, me: &Header) -> Step {
+        with_running(|worker| {
+            self.timer = self
+                .deadline()
+                .map(|deadline| worker.arm(deadline, self.waiter));
+            if me.why.get().is_io() {
+                worker.home.waiting_io.set(worker.home.waiting_io.get() + 1);
+            }
+        });
+        Step::Suspend(me.switch.get(), self)
+    }
+
+    #[inline(never)]
+    fn end(self) -> Outcome {
+        let me = self.waiter.header();
+        with_running(|worker| {
+            if let Some(timer) = self.timer {
+                worker.disarm(timer);
+            }
+            if me.why.get().is_io() {
+                worker.home.waiting_io.set(worker.home.waiting_io.get() - 1);
+            }
+        });
+        self.decide(me)
+    }
+
+    /// The nearer of the two deadlines.
+    fn deadline(&self) -> Option<Instant> {
+        let limit = self.limit.map(|limit| limit.deadline);
+        match (self.own, limit) {
+            (Some(own), Some(limit)) => Some(own.min(limit)),
+            (own, limit) => own.or(limit),
+        }
+    }
+
+    fn decide(&self, me: &Header) -> Outcome {
+        me.why.set(Why::Nothing);
+        if self.waiter.was_woken() {
+            return Outcome::Woken;
+        }
+        // The timer ends a wait at the nearer deadline, a canceller before it; a canceller that comes at the same
+        // moment loses to the timer here and is met again at the next wait.
+        if !me.deaf.get() && me.cancelled.get() {
+            return interrupted(Interrupt::Cancelled, Target::Task, self.raisable);
+        }
+        match self.limit {
+            Some(limit) if self.own.is_none_or(|own| limit.deadline < own) => interrupted(
+                Interrupt::Timeout,
+                Target::Scope(limit.scope),
+                self.raisable,
+            ),
+            _ => Outcome::TimedOut,
+        }
+    }
+
+    // ---- plain threads ----
+
+    fn block(self) -> Outcome {
+        let me = self.waiter.header();
+        match me.home.get() {
+            Some(_) => self.serve(me),
+            None => self.sleep(me),
+        }
+        me.home.set(None);
+        self.decide(me)
+    }
+
+    /// Runs the thread's default scheduler until the wait has been won.
+    fn serve(&self, me: &Header) {
+        with_default(|worker| {
+            let timer = self
+                .deadline()
+                .map(|deadline| worker.arm(deadline, self.waiter));
+            let served = worker.run_until(|| me.up.load(Ordering::Acquire));
+            if let Some(timer) = timer {
+                worker.disarm(timer);
+            }
+            if let Err(deadlock) = served {
+                self.give_up(&deadlock);
+            }
+        });
+    }
+
+    /// Blocks the thread until its wait has been won.
+    fn sleep(&self, me: &Header) {
+        let mut parked = false;
+        while !me.up.load(Ordering::Acquire) {
+            let now = Instant::now();
+            match self
+                .deadline()
+                .map(|deadline| deadline.saturating_duration_since(now))
+            {
+                Some(left) if left.is_zero() => {
+                    if self.waiter.interrupt_self() {
+                        break;
+                    }
+                    // Somebody has won and is about to say so.
+                    std::thread::yield_now();
+                }
+                Some(left) => std::thread::park_timeout(left),
+                None => std::thread::park(),
+            }
+            parked = true;
+        }
+        if parked {
+            // We may have eaten a token that was meant for the user's own `thread::park`.
+            std::thread::current().unpark();
+        }
+    }
+
+    /// The wait of a plain thread can never end: nobody could tell the difference from a hang.
+    fn give_up(&self, deadlock: &Deadlock) {
+        if self.waiter.retract() {
+            self.waiter.header().home.set(None);
+            panic!("this thread waits for ever: {deadlock}");
+        }
+    }
+}
+
+/// Raises, or says what would have been raised.
+fn interrupted(interrupt: Interrupt, target: Target, raisable: bool) -> Outcome {
+    if raisable {
+        raise(target);
+    }
+    Outcome::Interrupted(interrupt)
+}
+
+impl Waiter {
+    /// A wait of the task or thread that calls.
+    #[inline]
+    pub(crate) fn here() -> Waiter {
+        let me = me();
+        if me.is_thread() {
+            prepare_thread(me);
+        }
+        Waiter::new(me)
+    }
+}
+
+/// Decides, before the waiter is shown to anybody, how a thread will wait, for that decides how it is woken.
+fn prepare_thread(me: &Header) {
+    me.up.store(false, Ordering::Relaxed);
+    let serves = with_default(|worker| {
+        // Not from inside a loop: that one would stand still meanwhile.
+        let free = with_running(|_| ()).is_none();
+        (free && !worker.is_finished()).then_some(worker.home)
+    });
+    me.home.set(serves.flatten());
+}

@@ -1,0 +1,290 @@
+//! Descriptors and their readiness: one `mio::Poll` per worker, edge-triggered, and the waiters of each descriptor.
+//!
+//! A [`Port`] is the waiting-room of one descriptor. It is registered with the reactor of every worker on which
+//! somebody waits for it, and each event wakes all waiters of its direction, wherever they are; they try their
+//! system call again.
+//!
+//! 1. No edge is lost between a failed call and the wait. A caller reads the direction's *tick* before its call; an
+//!    event advances the tick; [`Port::enlist`] refuses a waiter whose tick is old, and the caller tries again.
+//!    Events of the time before the registration come with the registration.
+//! 2. The rooms live in an immortal slab. A token carries the room's generation, so an event for a descriptor that
+//!    was closed meanwhile finds nobody.
+//! 3. A descriptor is taken out of its reactors before it is closed: a copy of it elsewhere would keep delivering.
+//! 4. The lock of a room is held for a few instructions, never over a suspension or a system call that waits.
+
+use super::alarm::Alarm;
+use super::home::Bell;
+use super::waiter::{Node, WaitList};
+use crate::base::slab::Slab;
+use mio::event::Event;
+use mio::unix::SourceFd;
+use mio::{Events, Poll, Registry, Token, Waker};
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+/// Which way data goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interest {
+    Read,
+    Write,
+}
+
+// ---- the reactor ----
+
+/// See the head of this file.
+pub(crate) struct Reactor {
+    poll: RefCell<Poll>,
+    events: RefCell<Events>,
+    registrar: Arc<Registrar>,
+    alarm: Alarm,
+}
+
+/// The part of a reactor that a port keeps, to take its descriptor out from any thread.
+struct Registrar {
+    registry: Registry,
+    /// Descriptors that are registered.
+    count: AtomicUsize,
+}
+
+/// How long a poll may last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    None,
+    Until(Instant),
+    Forever,
+}
+
+/// Events taken from the system at once.
+const BATCH: usize = 512;
+const BELL: Token = Token(usize::MAX);
+const ALARM: Token = Token(usize::MAX - 1);
+
+impl Reactor {
+    /// # Errors
+    /// The process is out of descriptors.
+    pub(crate) fn new() -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let registry = poll.registry().try_clone()?;
+        let alarm = Alarm::new()?;
+        if let Some(fd) = alarm.descriptor() {
+            registry.register(
+                &mut SourceFd(&fd.as_raw_fd()),
+                ALARM,
+                mio::Interest::READABLE,
+            )?;
+        }
+        Ok(Reactor {
+            poll: RefCell::new(poll),
+            events: RefCell::new(Events::with_capacity(BATCH)),
+            registrar: Arc::new(Registrar {
+                registry,
+                count: AtomicUsize::new(0),
+            }),
+            alarm,
+        })
+    }
+
+    /// What ends a poll from any thread. There is one per reactor.
+    pub(crate) fn bell(&self) -> io::Result<Bell> {
+        let waker = Waker::new(&self.registrar.registry, BELL)?;
+        // It fails when the pipe or counter behind it is full, and then the poll ends anyway.
+        Ok(Box::new(move || drop(waker.wake())))
+    }
+
+    /// Whether any descriptor is registered.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.registrar.count.load(Ordering::Relaxed) == 0
+    }
+
+    /// Waits for events for as long as `patience` allows, and wakes those who waited for them.
+    pub(crate) fn poll(&self, patience: Patience) {
+        let timeout = match patience {
+            Patience::None => Some(Duration::ZERO),
+            Patience::Until(deadline) => self.alarm.set(deadline),
+            Patience::Forever => None,
+        };
+        let mut events = self.events.borrow_mut();
+        if let Err(error) = self.poll.borrow_mut().poll(&mut events, timeout) {
+            // A signal: the loop looks round and comes back.
+            assert_eq!(
+                error.kind(),
+                io::ErrorKind::Interrupted,
+                "polling failed: {error}"
+            );
+            return;
+        }
+        for event in events.iter() {
+            match event.token() {
+                BELL => {}
+                ALARM => self.alarm.has_rung(),
+                token => Room::deliver(token, event),
+            }
+        }
+    }
+}
+
+// ---- ports and their rooms ----
+
+/// The waiting-room of one descriptor; see the head of this file.
+pub(crate) struct Port(u32);
+
+#[derive(Default)]
+struct Room {
+    ticks: [AtomicU32; 2],
+    state: Mutex<State>,
+}
+
+struct State {
+    generation: u32,
+    /// The reactors in which the descriptor is registered.
+    registrars: Vec<Weak<Registrar>>,
+    waiting: [WaitList; 2],
+}
+
+static ROOMS: Slab<Room> = Slab::new();
+
+impl Port {
+    pub(crate) fn new() -> Self {
+        Port(ROOMS.alloc())
+    }
+
+    /// To be read before the system call whose failure leads to a wait.
+    pub(crate) fn tick(&self, interest: Interest) -> u32 {
+        self.room().ticks[interest as usize].load(Ordering::Acquire)
+    }
+
+    /// Makes `reactor` watch the descriptor, if it does not yet.
+    ///
+    /// # Errors
+    /// The descriptor cannot be watched (`EPERM`: a regular file), or there is no memory for it.
+    pub(crate) fn register(&self, fd: BorrowedFd<'_>, reactor: &Reactor) -> io::Result<()> {
+        let here = &reactor.registrar;
+        let mut state = self.room().lock();
+        if state
+            .registrars
+            .iter()
+            .any(|known| std::ptr::eq(known.as_ptr(), Arc::as_ptr(here)))
+        {
+            return Ok(());
+        }
+        let interests = mio::Interest::READABLE | mio::Interest::WRITABLE;
+        let token = token(self.0, state.generation);
+        here.registry
+            .register(&mut SourceFd(&fd.as_raw_fd()), token, interests)?;
+        here.count.fetch_add(1, Ordering::Relaxed);
+        state.registrars.retain(|known| known.strong_count() > 0);
+        state.registrars.push(Arc::downgrade(here));
+        Ok(())
+    }
+
+    /// Adds a waiter; false if an event came after `tick` was read.
+    ///
+    /// # Safety
+    /// `node` stays where it is until `delist` was called with it.
+    pub(crate) unsafe fn enlist(&self, interest: Interest, tick: u32, node: &Node) -> bool {
+        let state = self.room().lock();
+        let current = self.tick(interest) == tick;
+        if current {
+            // SAFETY: the lock is held, and the caller calls `delist`.
+            unsafe { state.waiting[interest as usize].push(node) };
+        }
+        current
+    }
+
+    /// Takes the waiter out if it is still in.
+    pub(crate) fn delist(&self, interest: Interest, node: &Node) {
+        let state = self.room().lock();
+        // SAFETY: the lock is held; a node is used with one port and one direction.
+        unsafe { state.waiting[interest as usize].remove(node) }
+    }
+
+    /// Takes the descriptor out of all reactors; late events find nobody.
+    pub(crate) fn close(self, fd: BorrowedFd<'_>) {
+        let room = self.room();
+        let mut state = room.lock();
+        state.generation = state.generation.wrapping_add(1);
+        for registrar in state
+            .registrars
+            .drain(..)
+            .filter_map(|known| known.upgrade())
+        {
+            // It fails if somebody closed the descriptor behind our back: then it is out already.
+            drop(
+                registrar
+                    .registry
+                    .deregister(&mut SourceFd(&fd.as_raw_fd())),
+            );
+            registrar.count.fetch_sub(1, Ordering::Relaxed);
+        }
+        drop(state);
+        ROOMS.free(self.0);
+    }
+
+    fn room(&self) -> &'static Room {
+        ROOMS.get(self.0)
+    }
+}
+
+impl Room {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn deliver(token: Token, event: &Event) {
+        let (index, generation) = parts(token);
+        let room = ROOMS.get(index);
+        let state = room.lock();
+        if state.generation & GENERATIONS != generation {
+            return;
+        }
+        // An error ends both kinds of wait: the next call reports it. The end of the stream is readable.
+        let failed = event.is_error();
+        if failed || event.is_readable() || event.is_read_closed() {
+            room.signal(Interest::Read, &state);
+        }
+        if failed || event.is_writable() || event.is_write_closed() {
+            room.signal(Interest::Write, &state);
+        }
+    }
+
+    fn signal(&self, interest: Interest, state: &State) {
+        // Release: a call made after the new tick was read sees what the event announced.
+        self.ticks[interest as usize].fetch_add(1, Ordering::Release);
+        // SAFETY: the state is locked.
+        unsafe { state.waiting[interest as usize].wake_all() }
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        State {
+            generation: 0,
+            registrars: Vec::new(),
+            waiting: [const { WaitList::new() }; 2],
+        }
+    }
+}
+
+/// Bits of a token for the room's index; the rest is for the generation.
+const INDEX_BITS: u32 = if usize::BITS == 64 { 32 } else { 20 };
+/// The generation is kept to this many bits. One bit less than there is room for: the two tokens of the reactor
+/// itself have all high bits set.
+const GENERATIONS: u32 = ((1u64 << (usize::BITS - INDEX_BITS - 1)) - 1) as u32;
+
+fn token(index: u32, generation: u32) -> Token {
+    let index = index as usize;
+    assert!(
+        index >> INDEX_BITS == 0,
+        "fewer descriptors than a token can number"
+    );
+    Token(index | ((generation & GENERATIONS) as usize) << INDEX_BITS)
+}
+
+fn parts(token: Token) -> (u32, u32) {
+    let index = token.0 & ((1 << INDEX_BITS) - 1);
+    (index as u32, (token.0 >> INDEX_BITS) as u32)
+}

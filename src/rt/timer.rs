@@ -1,0 +1,72 @@
+//! A worker's timers: deadlines on the monotonic clock, turned into ticks of the wheel.
+//!
+//! 1. A deadline is rounded up to a tick, the time to down: a timer never fires early, and at most a tick late.
+
+use super::waiter::Waiter;
+pub(super) use crate::base::wheel::Key;
+use crate::base::wheel::Wheel;
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+/// Nanoseconds per tick: a power of two well below what waking a thread takes.
+const TICK: u64 = 1 << 13;
+
+/// See the head of this file.
+pub(crate) struct Timers {
+    wheel: RefCell<Wheel<Waiter>>,
+    /// Tick zero.
+    start: Instant,
+}
+
+impl Timers {
+    pub(super) fn new() -> Self {
+        Timers {
+            wheel: RefCell::new(Wheel::new()),
+            start: Instant::now(),
+        }
+    }
+
+    /// Interrupts `waiter` once `deadline` has passed.
+    pub(super) fn arm(&self, deadline: Instant, waiter: Waiter) -> Key {
+        let tick = self.since_start(deadline).div_ceil(TICK);
+        self.wheel.borrow_mut().arm(tick, waiter)
+    }
+
+    /// Takes that back, if it has not happened.
+    pub(super) fn disarm(&self, key: Key) {
+        self.wheel.borrow_mut().cancel(key);
+    }
+
+    /// Interrupts all whose deadline is not after `now`.
+    pub(super) fn fire(&self, now: Instant) {
+        let tick = self.since_start(now) / TICK;
+        loop {
+            // The borrow ends before the waiter is touched.
+            let due = self.wheel.borrow_mut().pop(tick);
+            match due {
+                Some(waiter) => waiter.interrupt(),
+                None => return,
+            };
+        }
+    }
+
+    /// When to fire next, if ever.
+    pub(super) fn next(&self) -> Option<Instant> {
+        let tick = self.wheel.borrow().next()?;
+        // A time beyond what an `Instant` holds is as good as never.
+        self.start
+            .checked_add(Duration::from_nanos(tick.saturating_mul(TICK)))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.wheel.borrow().is_empty()
+    }
+
+    fn since_start(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.start);
+        since
+            .as_secs()
+            .saturating_mul(1_000_000_000)
+            .saturating_add(u64::from(since.subsec_nanos()))
+    }
+}

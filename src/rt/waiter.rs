@@ -1,0 +1,282 @@
+//! Who waits, and the one race that decides how a wait ends.
+//!
+//! The word of a header is `epoch << 2 | state`. [`Waiter::new`] starts an epoch in the state WAITING; the wait ends
+//! by one compare-exchange from WAITING, made by whoever is first: a waker, the timer, a canceller, or the waiter
+//! itself that thinks better of it.
+//!
+//! 1. A wait is won exactly once. Whoever wins it, other than the waiter itself, makes the waiter's owner ready,
+//!    exactly once.
+//! 2. An owner that has shown its waiter to anybody either takes it back by [`Waiter::retract`] or parks until it
+//!    is made ready: the one and only wake of 1 is always consumed.
+//! 3. A header's epoch only grows, also when it is recycled: a waiter kept beyond its wait can win nothing.
+//! 4. A task may be made ready before it has left its stack. It is run by its home thread's loop alone, and that
+//!    is not in the loop while the task runs, so it is never resumed before it was suspended.
+//!
+//! The one-word waiter is crossbeam-channel's idea (its `Context`).
+
+use super::header::{Header, CX};
+use super::home::{Home, Message};
+use crate::base::list::{Linked, Links, List};
+use std::sync::atomic::Ordering;
+
+const STATE: u64 = 3;
+const EPOCH: u64 = STATE + 1;
+
+/// No wait, or it was retracted.
+const IDLE: u64 = 0;
+const WAITING: u64 = 1;
+const WOKEN: u64 = 2;
+/// Ended by the timer or by a canceller; which of them, the owner sees from its own flags.
+const INTERRUPTED: u64 = 3;
+
+/// One wait of one task or thread. A copy may be kept by anybody for ever; see invariant 3.
+#[derive(Clone, Copy)]
+pub(crate) struct Waiter {
+    header: &'static Header,
+    /// The word while nobody has won.
+    waiting: u64,
+}
+
+impl Waiter {
+    /// Begins a wait of `owner`, which is the caller.
+    #[inline]
+    pub(crate) fn new(owner: &'static Header) -> Self {
+        let word = owner.word.load(Ordering::Relaxed);
+        debug_assert_ne!(word & STATE, WAITING, "one wait at a time");
+        let waiting = (word & !STATE).wrapping_add(EPOCH) | WAITING;
+        // Relaxed: whoever shows the waiter to others does so with release.
+        owner.word.store(waiting, Ordering::Relaxed);
+        Waiter {
+            header: owner,
+            waiting,
+        }
+    }
+
+    /// The wait that `owner` is in; for its home thread.
+    pub(super) fn current(owner: &'static Header) -> Option<Self> {
+        let waiting = owner.word.load(Ordering::Relaxed);
+        (waiting & STATE == WAITING).then_some(Waiter {
+            header: owner,
+            waiting,
+        })
+    }
+
+    pub(super) fn header(self) -> &'static Header {
+        self.header
+    }
+
+    /// What `from_raw` needs besides the header.
+    pub(crate) fn raw(self) -> (&'static Header, u64) {
+        (self.header, self.waiting)
+    }
+
+    pub(crate) fn from_raw((header, waiting): (&'static Header, u64)) -> Self {
+        Waiter { header, waiting }
+    }
+
+    /// Ends the wait; false if it had ended.
+    #[inline]
+    pub(crate) fn wake(self) -> bool {
+        self.settle(WOKEN)
+    }
+
+    /// As `wake`, for a wait that has been shown to nobody outside of its home thread, which calls.
+    #[inline]
+    pub(super) fn wake_local(self) {
+        let word = &self.header.word;
+        // Nobody can win in between: timers and cancellers act on the home thread.
+        if word.load(Ordering::Relaxed) == self.waiting {
+            word.store(self.waiting & !STATE | WOKEN, Ordering::Relaxed);
+            make_ready(self.header);
+        }
+    }
+
+    /// Ends the wait because of a deadline or of cancelling; false if it had ended.
+    pub(super) fn interrupt(self) -> bool {
+        self.settle(INTERRUPTED)
+    }
+
+    /// The owner, a plain thread, has seen its deadline pass; false if somebody has won.
+    pub(super) fn interrupt_self(self) -> bool {
+        self.win(INTERRUPTED)
+    }
+
+    /// The owner will not wait after all; false if somebody has won, and the owner has to park.
+    #[must_use]
+    pub(crate) fn retract(self) -> bool {
+        self.win(IDLE)
+    }
+
+    /// For the owner, after the wait: whether a waker won.
+    #[inline]
+    pub(super) fn was_woken(self) -> bool {
+        self.header.word.load(Ordering::Acquire) & STATE == WOKEN
+    }
+
+    #[inline]
+    fn settle(self, state: u64) -> bool {
+        let won = self.win(state);
+        if won {
+            make_ready(self.header);
+        }
+        won
+    }
+
+    #[inline]
+    fn win(self, state: u64) -> bool {
+        // Release: what the winner did comes before the end of the wait. Acquire: the owner's preparations are seen.
+        self.header
+            .word
+            .compare_exchange(
+                self.waiting,
+                self.waiting & !STATE | state,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            )
+            .is_ok()
+    }
+}
+
+/// Lets the owner of a wait that was just won go on. By invariant 2 it stands still until then, so its fields may be
+/// read.
+#[inline]
+fn make_ready(owner: &'static Header) {
+    match owner.home.get() {
+        Some(home) if !owner.is_thread() => {
+            if CX
+                .with(|cx| cx.home.get())
+                .is_some_and(|here| std::ptr::eq(here, home))
+            {
+                // SAFETY: the loop of `home` runs on this thread.
+                unsafe { home.push(owner) }
+            } else {
+                home.send(Message::Wake(owner));
+            }
+        }
+        home => make_thread_ready(owner, home),
+    }
+}
+
+/// A plain thread looks at its `up` flag when it comes out of its scheduler's loop or out of `thread::park`.
+fn make_thread_ready(owner: &'static Header, home: Option<&'static Home<Header>>) {
+    let thread = owner.thread();
+    owner.up.store(true, Ordering::Release);
+    // From here on the thread may have gone on, and ended.
+    match home {
+        Some(home) => home.nudge(),
+        None => thread.unpark(),
+    }
+}
+
+// ---- the token of park and unpark ----
+
+/// Not a waiter's word: the state bits of those are WAITING.
+const NO_TOKEN: u64 = 0;
+const TOKEN: u64 = 2;
+
+impl Header {
+    /// Takes the token if it is there; for the owner.
+    pub(crate) fn take_token(&self) -> bool {
+        self.token.load(Ordering::Relaxed) == TOKEN
+            && self.token.swap(NO_TOKEN, Ordering::Acquire) == TOKEN
+    }
+
+    /// Shows `waiter`, a wait of the owner, to whoever gives the token; false if the token is there.
+    pub(crate) fn await_token(&self, waiter: Waiter) -> bool {
+        let (acquire, relaxed) = (Ordering::AcqRel, Ordering::Relaxed);
+        self.token
+            .compare_exchange(NO_TOKEN, waiter.waiting, acquire, relaxed)
+            .is_ok()
+    }
+
+    /// The owner does not wait for the token any more.
+    pub(crate) fn stop_awaiting_token(&self) {
+        let word = self.token.load(Ordering::Relaxed);
+        if word != TOKEN {
+            // A token may be given here: then it stays.
+            let _token =
+                self.token
+                    .compare_exchange(word, NO_TOKEN, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    /// Gives the token, and wakes the owner if it waits for it; for those who hold a reference.
+    pub(crate) fn give_token(&'static self) {
+        let before = self.token.swap(TOKEN, Ordering::AcqRel);
+        if before != NO_TOKEN && before != TOKEN {
+            Waiter {
+                header: self,
+                waiting: before,
+            }
+            .wake();
+        }
+    }
+}
+
+/// A place in a wait list. It lies on the stack of the task that waits.
+pub(crate) struct Node {
+    waiter: Waiter,
+    links: Links<Node>,
+}
+
+impl Linked for Node {
+    fn links(&self) -> &Links<Self> {
+        &self.links
+    }
+}
+
+impl Node {
+    pub(crate) fn waiter(&self) -> Waiter {
+        self.waiter
+    }
+
+    pub(crate) const fn new(waiter: Waiter) -> Self {
+        Node {
+            waiter,
+            links: Links::new(),
+        }
+    }
+}
+
+/// Waiters in the order in which they came. The list does not lock itself: its owner does.
+pub(crate) struct WaitList(List<Node>);
+
+impl WaitList {
+    pub(crate) const fn new() -> Self {
+        WaitList(List::new())
+    }
+
+    /// # Safety
+    /// The caller has exclusive use of this list, and takes `node` out, by `remove`, before it moves or dies.
+    pub(crate) unsafe fn push(&self, node: &Node) {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.push_back(node) }
+    }
+
+    /// Takes `node` out if it is still in.
+    ///
+    /// # Safety
+    /// The caller has exclusive use of this list, and `node` is in no other.
+    pub(crate) unsafe fn remove(&self, node: &Node) {
+        if node.links.is_linked() {
+            // SAFETY: it is in this list.
+            unsafe { self.0.remove(node) }
+        }
+    }
+
+    /// Wakes all, first come first.
+    ///
+    /// # Safety
+    /// The caller has exclusive use of this list.
+    pub(crate) unsafe fn wake_all(&self) {
+        loop {
+            // SAFETY: a node that is in the list lives, by the promise of `push`.
+            let Some(node) = (unsafe { self.0.pop_front() }) else {
+                return;
+            };
+            // Copied out before it is woken: the node may be gone right after.
+            let waiter = node.waiter;
+            waiter.wake();
+        }
+    }
+}

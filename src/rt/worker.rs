@@ -1,0 +1,657 @@
+//! A worker: the loop that runs tasks, fires timers and polls descriptors, on one thread.
+//!
+//! 1. A worker belongs to the thread that made it; its loop runs there and nowhere else (`Worker` is not `Send`).
+//! 2. While the loop runs, `CX.home` and `WORKER` point to this worker, and `CX.task` to the task that runs, if one
+//!    does. A loop inside another one (a scheduler run by a task of another) puts back what it found.
+//! 3. A task that has not been suspended yet runs on the fiber in the *seat*. If it ends, the fiber goes on with the
+//!    next unstarted task without leaving its stack. If it suspends, the fiber moves into the task's header, and
+//!    stays there until the task has ended. So a short task moves no fiber, and a suspended one is found with
+//!    its header.
+//! 4. A header's own reference is given up by the loop (or by the fiber in the seat) when no fiber is in it.
+//! 5. Descriptors are polled after at most [`QUOTA`] task runs, timers looked at as often.
+//!
+//! The loop's order: run what is ready, first in first out; take in what other threads sent; fire timers; poll.
+
+use super::fiber::{Fiber, Switch};
+use super::fibers::Fibers;
+use super::header::{Header, CX};
+use super::home::{Home, Message};
+use super::overflow;
+use super::reactor::{Patience, Reactor};
+use super::timer::{Key, Timers};
+use super::waiter::Waiter;
+use crate::base::list::List;
+use crate::error::{Deadlock, JoinError};
+use crate::sys::thread::thread_count;
+use std::cell::{Cell, RefCell, UnsafeCell};
+use std::fmt::Write;
+use std::io;
+use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Task runs between two looks at descriptors and timers.
+const QUOTA: u32 = 64;
+/// Operations that a task may do without waiting before it has to let others run.
+const BUDGET: u32 = 128;
+/// How long a worker on which nothing can happen waits before it first asks whether another thread could wake it,
+/// and then between such questions.
+const DOUBT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+/// How often idle stacks are given back.
+const TRIM: Duration = Duration::from_millis(250);
+
+/// Threads of the library that wait for work and wake nobody by themselves.
+pub(crate) static IDLE_HELPERS: AtomicUsize = AtomicUsize::new(0);
+
+/// See the head of this file.
+pub(crate) struct Worker {
+    pub(crate) home: &'static Home<Header>,
+    pub(crate) reactor: Reactor,
+    timers: Timers,
+    fibers: RefCell<Fibers>,
+    /// The fiber for tasks that have not been suspended yet.
+    seat: UnsafeCell<Option<Fiber>>,
+    /// A task whose fiber is in its header and idle: the loop is to take it out.
+    ended: Cell<Option<&'static Header>>,
+    /// The tasks that have been suspended and have not ended.
+    suspended: List<Header>,
+    /// Task runs left until descriptors are polled.
+    quota: Cell<u32>,
+    next_trim: Cell<Option<Instant>>,
+}
+
+thread_local! {
+    /// The worker whose loop runs on this thread.
+    static WORKER: Cell<*const Worker> = const { Cell::new(ptr::null()) };
+    /// The worker of this thread's default scheduler.
+    static DEFAULT: Cell<*const Worker> = const { Cell::new(ptr::null()) };
+    static HAS_SIGNAL_STACK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Calls `f` with the worker whose loop runs on this thread.
+#[inline]
+pub(crate) fn with_running<R>(f: impl FnOnce(&Worker) -> R) -> Option<R> {
+    let worker = WORKER.with(Cell::get);
+    // SAFETY: a worker outlives its loop.
+    unsafe { worker.as_ref() }.map(f)
+}
+
+/// Calls `f` with the worker of this thread's default scheduler, if it has one.
+pub(crate) fn with_default<R>(f: impl FnOnce(&Worker) -> R) -> Option<R> {
+    let worker = DEFAULT.with(Cell::get);
+    // SAFETY: the default scheduler takes itself out before it goes.
+    unsafe { worker.as_ref() }.map(f)
+}
+
+/// Makes `worker` the one of this thread's default scheduler.
+///
+/// # Safety
+/// It stays where it is until it is replaced.
+pub(crate) unsafe fn set_default(worker: *const Worker) {
+    DEFAULT.with(|default| default.set(worker));
+}
+
+/// How many tasks wait for what.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) live: usize,
+    pub(crate) runnable: usize,
+    pub(crate) io: usize,
+    pub(crate) timers: usize,
+    pub(crate) others: usize,
+}
+
+impl Worker {
+    /// # Errors
+    /// The process is out of descriptors.
+    pub(crate) fn new(stack_size: u32) -> io::Result<Self> {
+        overflow::install(describe);
+        let reactor = Reactor::new()?;
+        let bell = reactor.bell()?;
+        Ok(Worker {
+            home: Home::open(bell),
+            reactor,
+            timers: Timers::new(),
+            fibers: RefCell::new(Fibers::new(stack_size, body)),
+            seat: UnsafeCell::new(None),
+            ended: Cell::new(None),
+            suspended: List::new(),
+            quota: Cell::new(0),
+            next_trim: Cell::new(None),
+        })
+    }
+
+    // ---- what schedulers and parked threads call ----
+
+    /// Runs the loop until `done`, looked at after each task run.
+    ///
+    /// # Errors
+    /// Nothing can ever happen again, and `done` is not.
+    pub(crate) fn run_until(&self, done: impl Fn() -> bool) -> Result<(), Deadlock> {
+        let _running = self.enter();
+        let mut doubt = DOUBT.0;
+        while !done() && !self.run_ready(&done) {
+            self.receive();
+            if done() {
+                break;
+            }
+            if self.has_ready() {
+                self.glance();
+                continue;
+            }
+            let (patience, hopeless) = self.patience(doubt);
+            let slept = self.look(patience);
+            if !hopeless {
+                doubt = DOUBT.0;
+            } else if slept && self.is_quiet() {
+                if is_alone() {
+                    return Err(self.deadlock());
+                }
+                doubt = DOUBT.1;
+            }
+        }
+        Ok(())
+    }
+
+    /// One pass: polls, fires timers, and runs what is ready then; waits for that as long as `patience` says if
+    /// nothing is. Returns the number of task runs.
+    ///
+    /// # Errors
+    /// It would wait for ever, and nothing can ever happen again.
+    pub(crate) fn turn(&self, patience: Patience) -> Result<usize, Deadlock> {
+        let _running = self.enter();
+        self.receive();
+        if self.has_ready() || self.home.live.get() == 0 {
+            self.look(Patience::None);
+        } else if patience == Patience::Forever && self.is_quiet() {
+            while self.is_quiet() {
+                if is_alone() {
+                    return Err(self.deadlock());
+                }
+                self.look(Patience::Until(Instant::now() + DOUBT.1));
+            }
+        } else {
+            self.look(self.nearest(patience));
+        }
+        self.receive();
+        // SAFETY: this is the home thread.
+        let ready = unsafe { self.home.ready() };
+        // No quota: a new task that ends does not take the next one along, so that each run is counted.
+        self.quota.set(0);
+        for _ in 0..ready {
+            if let Some(task) = self.pop() {
+                self.step(task);
+            }
+        }
+        Ok(ready)
+    }
+
+    /// Whether no task is left, nor a message that could bring one.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.home.live.get() == 0 && self.home.inbox().is_empty()
+    }
+
+    /// Takes a new task in, for which a stack was promised; it runs after all that are ready.
+    #[inline]
+    pub(crate) fn adopt(&self, task: &'static Header) {
+        self.home.live.set(self.home.live.get() + 1);
+        if self.home.closing.get() {
+            task.cancelled.set(true);
+        }
+        // SAFETY: this is the home thread.
+        unsafe { self.home.push(task) }
+    }
+
+    /// Promises a stack for a task of this size.
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    #[inline]
+    pub(crate) fn promise(&self, stack_size: u32) -> io::Result<()> {
+        self.fibers.borrow_mut().promise(stack_size)
+    }
+
+    /// Interrupts `waiter` once `deadline` has passed.
+    pub(super) fn arm(&self, deadline: Instant, waiter: Waiter) -> Key {
+        self.timers.arm(deadline, waiter)
+    }
+
+    pub(super) fn disarm(&self, key: Key) {
+        self.timers.disarm(key);
+    }
+
+    /// Cancels all tasks, and those that come.
+    pub(crate) fn shut_down(&self) {
+        let _running = self.enter();
+        self.home.closing.set(true);
+        // SAFETY: this is the home thread; `cancel` makes tasks ready, which does not touch this list.
+        unsafe { self.suspended.for_each(cancel_here) };
+        // SAFETY: this is the home thread; setting a flag neither spawns nor wakes.
+        unsafe { self.home.for_each_ready(|task| task.cancelled.set(true)) };
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        let mut counts = Counts {
+            live: self.home.live.get(),
+            // SAFETY: this is the home thread.
+            runnable: unsafe { self.home.ready() },
+            ..Counts::default()
+        };
+        self.for_each_waiting(|task| match task.why.get() {
+            why if why.is_io() => counts.io += 1,
+            super::header::Why::Sleep => counts.timers += 1,
+            _ => counts.others += 1,
+        });
+        counts
+    }
+
+    /// What is left, for the message of a deadlock and for a scheduler that gives up on tasks.
+    pub(crate) fn report(&self, headline: &str) -> String {
+        let mut report = String::from(headline);
+        self.for_each_waiting(|task| {
+            let (title, place, why) = (task.title(), task.place(), task.why.get().describe());
+            let _infallible = write!(report, "\n  {title}, spawned at {place}: {why}");
+        });
+        report
+    }
+
+    // ---- the loop ----
+
+    /// Runs tasks until `done` (true), until none is ready or it is time to poll (false).
+    #[inline]
+    fn run_ready(&self, done: &impl Fn() -> bool) -> bool {
+        self.quota.set(QUOTA);
+        while let Some(quota) = self.quota.get().checked_sub(1) {
+            self.quota.set(quota);
+            let Some(task) = pop_here() else {
+                return false;
+            };
+            self.step(task);
+            if done() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Lets one task go on until it suspends or ends.
+    #[inline]
+    fn step(&self, task: &'static Header) {
+        CX.with(|cx| {
+            cx.budget.set(BUDGET);
+            cx.task.set(Some(task));
+        });
+        if task.housed.get() {
+            self.resume(task);
+        } else {
+            self.begin(task);
+        }
+    }
+
+    #[inline]
+    fn resume(&self, task: &'static Header) {
+        // SAFETY: by 3 it is there, and nobody else uses it while the task runs.
+        if let Some(fiber) = unsafe { &mut *task.fiber.get() } {
+            fiber.resume();
+        }
+        if let Some(ended) = self.ended.take() {
+            self.retire(ended);
+        }
+        CX.with(|cx| cx.task.set(None));
+    }
+
+    /// First run of a task: from the seat, or on a stack of its own size.
+    fn begin(&self, task: &'static Header) {
+        let size = task.stack_size.get();
+        // SAFETY: the seat is the loop's; no task runs.
+        let seat = unsafe { &mut *self.seat.get() };
+        if size != 0 || seat.is_none() {
+            let taken = self.fibers.borrow_mut().take(size);
+            match taken {
+                Err(error) => return self.refuse(task, &error),
+                Ok(fiber) if size != 0 => {
+                    self.house(task, fiber);
+                    return self.resume(task);
+                }
+                Ok(fiber) => *seat = Some(fiber),
+            }
+        }
+        if let Some(fiber) = seat {
+            fiber.resume();
+        }
+        // The fiber may have gone through several tasks; the one that it stopped in is the current one.
+        if let Some(task) = CX.with(|cx| cx.task.take()) {
+            let fiber = seat.take().expect("it stands in the seat");
+            self.house(task, fiber);
+        }
+    }
+
+    fn house(&self, task: &'static Header, fiber: Fiber) {
+        // SAFETY: the task is not running.
+        unsafe { *task.fiber.get() = Some(fiber) };
+        task.housed.set(true);
+        // SAFETY: this is the home thread; the header lives until it is taken out in `retire`.
+        unsafe { self.suspended.push_back(task) };
+    }
+
+    /// The task in whose header an idle fiber stands has ended.
+    fn retire(&self, task: &'static Header) {
+        // SAFETY: `house` put it in.
+        unsafe { self.suspended.remove(task) };
+        task.housed.set(false);
+        // SAFETY: the fiber is not running.
+        let fiber = unsafe { (*task.fiber.get()).take() };
+        if let Some(fiber) = fiber {
+            self.fibers.borrow_mut().give(task.stack_size.get(), fiber);
+        }
+        self.count_out(task.stack_size.get());
+        task.release();
+    }
+
+    #[inline]
+    fn count_out(&self, stack_size: u32) {
+        self.home.live.set(self.home.live.get() - 1);
+        self.fibers.borrow_mut().redeem(stack_size);
+    }
+
+    #[cold]
+    fn refuse(&self, task: &'static Header, error: &io::Error) {
+        CX.with(|cx| cx.task.set(None));
+        self.count_out(task.stack_size.get());
+        task.refuse(JoinError::Panic(Box::new(format!(
+            "no stack for the task: {error}"
+        ))));
+    }
+
+    #[inline]
+    fn pop(&self) -> Option<&'static Header> {
+        // SAFETY: this is the home thread.
+        unsafe { self.home.pop() }
+    }
+
+    fn has_ready(&self) -> bool {
+        // SAFETY: this is the home thread.
+        unsafe { self.home.ready() > 0 }
+    }
+
+    /// Takes in what other threads sent.
+    fn receive(&self) {
+        while let Some(message) = self.home.inbox().pop() {
+            match message {
+                // SAFETY: this is the home thread.
+                Message::Wake(task) => unsafe { self.home.push(task) },
+                Message::Spawn(task) => match self.promise(task.stack_size.get()) {
+                    Ok(()) => self.adopt(task),
+                    Err(error) => {
+                        task.refuse(JoinError::Panic(Box::new(format!(
+                            "no stack for the task: {error}"
+                        ))));
+                    }
+                },
+                Message::Cancel(task) => {
+                    cancel_here(task);
+                    task.release();
+                }
+                Message::Shutdown => self.shut_down(),
+            }
+        }
+    }
+
+    /// Fires timers and polls while tasks are ready. Costs nothing if there is neither a timer nor a descriptor.
+    fn glance(&self) {
+        self.fire();
+        if !self.reactor.is_idle() {
+            self.reactor.poll(Patience::None);
+        }
+    }
+
+    /// Fires timers and polls; true if it slept for as long as it was allowed to, and nothing came.
+    fn look(&self, patience: Patience) -> bool {
+        self.fire();
+        if patience == Patience::None || self.has_ready() {
+            self.reactor.poll(Patience::None);
+            return false;
+        }
+        // A sender may act here: it sees that we sleep and rings, or we see its message.
+        if !self.home.inbox().about_to_sleep() {
+            return false;
+        }
+        self.reactor.poll(patience);
+        self.home.inbox().awake();
+        self.fire();
+        !self.has_ready()
+    }
+
+    fn fire(&self) {
+        if !self.timers.is_empty() {
+            self.timers.fire(Instant::now());
+        }
+    }
+
+    /// How long to poll, and whether nothing but another thread could end it.
+    fn patience(&self, doubt: Duration) -> (Patience, bool) {
+        match self.nearest(Patience::Forever) {
+            Patience::Forever if self.home.waiting_io.get() == 0 => {
+                (Patience::Until(Instant::now() + doubt), true)
+            }
+            patience => (patience, false),
+        }
+    }
+
+    /// The nearest of `patience`, the next timer, and the next trim.
+    fn nearest(&self, patience: Patience) -> Patience {
+        let limit = match patience {
+            Patience::None => return patience,
+            Patience::Until(until) => Some(until),
+            Patience::Forever => None,
+        };
+        let times = [limit, self.timers.next(), self.trim()];
+        let nearest = times.into_iter().flatten().min();
+        nearest.map_or(Patience::Forever, Patience::Until)
+    }
+
+    /// Gives up on the tasks that are left: they are cancelled as far as their joiners can tell, but their destructors
+    /// do not run, and their stacks stay as they are for ever. The worker must not run any more.
+    #[cold]
+    pub(crate) fn abandon(&self) {
+        self.receive();
+        // SAFETY: this is the home thread; the loop is over, so nobody changes the list.
+        unsafe { self.suspended.for_each(|task| task.abandon()) };
+        while let Some(task) = self.pop() {
+            if !task.housed.get() {
+                task.abandon();
+            }
+        }
+        self.home.live.set(0);
+    }
+
+    /// Gives back idle stacks if it is time; says when it is next.
+    fn trim(&self) -> Option<Instant> {
+        if !self.fibers.borrow().are_many() {
+            self.next_trim.set(None);
+            return None;
+        }
+        let now = Instant::now();
+        let due = self.next_trim.get().unwrap_or(now + TRIM);
+        if now < due {
+            self.next_trim.set(Some(due));
+            return Some(due);
+        }
+        let surplus = self.fibers.borrow_mut().trim();
+        self.end_fibers(surplus);
+        self.next_trim.set(Some(now + TRIM));
+        self.next_trim.get()
+    }
+
+    /// Lets idle fibers return, and takes their stacks back.
+    fn end_fibers(&self, fibers: Vec<(u32, Fiber)>) {
+        for (size, mut fiber) in fibers {
+            // With no current task the body returns.
+            CX.with(|cx| cx.task.set(None));
+            fiber.resume();
+            self.fibers.borrow_mut().put(size, fiber);
+        }
+    }
+
+    // ---- deadlock ----
+
+    /// No task is ready, no timer armed, no descriptor waited for, no message here.
+    fn is_quiet(&self) -> bool {
+        !self.has_ready()
+            && self.timers.is_empty()
+            && self.home.waiting_io.get() == 0
+            && self.home.inbox().is_empty()
+    }
+
+    #[cold]
+    fn deadlock(&self) -> Deadlock {
+        let count = self.home.live.get();
+        let tasks = if count == 1 { "task" } else { "tasks" };
+        Deadlock::new(self.report(&format!(
+            "deadlock: nothing can ever wake the {count} {tasks} left:"
+        )))
+    }
+
+    fn for_each_waiting(&self, mut visit: impl FnMut(&'static Header)) {
+        // SAFETY: this is the home thread; the callers only look.
+        unsafe {
+            self.suspended.for_each(|task| {
+                if Waiter::current(task).is_some() {
+                    visit(task);
+                }
+            });
+        }
+    }
+
+    // ---- entering and leaving ----
+
+    /// Makes this worker the one that runs on this thread until the guard is dropped.
+    fn enter(&self) -> Running {
+        if !HAS_SIGNAL_STACK.with(|has| has.replace(true)) {
+            // Without it an overflow is a bare fault, which is no reason not to run.
+            drop(overflow::prepare_thread());
+        }
+        Running {
+            worker: WORKER.with(|worker| worker.replace(self)),
+            home: CX.with(|cx| cx.home.replace(Some(self.home))),
+            task: CX.with(|cx| cx.task.take()),
+            budget: CX.with(|cx| cx.budget.get()),
+        }
+    }
+}
+
+/// What was running on this thread before; see invariant 2.
+struct Running {
+    worker: *const Worker,
+    home: Option<&'static Home<Header>>,
+    task: Option<&'static Header>,
+    budget: u32,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        WORKER.with(|worker| worker.set(self.worker));
+        CX.with(|cx| {
+            cx.home.set(self.home);
+            cx.task.set(self.task);
+            cx.budget.set(self.budget);
+        });
+    }
+}
+
+impl Drop for Worker {
+    /// Ends the idle fibers. Tasks that are left are leaked with their stacks, which are never used again.
+    fn drop(&mut self) {
+        let running = self.enter();
+        let mut idle = self.fibers.borrow_mut().drain();
+        // SAFETY: the seat is the loop's, and the loop is over.
+        let seat = unsafe { (*self.seat.get()).take() };
+        idle.extend(seat.map(|fiber| (0, fiber)));
+        self.end_fibers(idle);
+        drop(running);
+        self.home.close();
+    }
+}
+
+/// What every fiber runs: one task after the other.
+fn body(switch: Switch) {
+    // With no current task an idle fiber is told to return.
+    while let Some(task) = CX.with(|cx| cx.task.get()) {
+        run_tasks(task, switch);
+        // SAFETY: this is the fiber that the switch was given to.
+        unsafe { switch.suspend() };
+    }
+}
+
+/// Runs a task, and in the seat also the next ones for as long as they are new and end without being suspended.
+fn run_tasks(mut task: &'static Header, switch: Switch) {
+    loop {
+        task.switch.set(switch);
+        if !task.run_to_end() {
+            with_running(|worker| worker.ended.set(Some(task)));
+            return;
+        }
+        match with_running(Worker::next_unstarted).flatten() {
+            Some(next) => task = next,
+            None => return,
+        }
+    }
+}
+
+impl Worker {
+    /// After a task that ended in the seat: the next one for it, if that is what is ready first.
+    #[inline]
+    fn next_unstarted(&self) -> Option<&'static Header> {
+        self.count_out(0);
+        CX.with(|cx| cx.task.set(None));
+        // SAFETY: this is the home thread.
+        let next = unsafe { self.home.peek(0) }?;
+        let quota = self.quota.get().checked_sub(1)?;
+        if next.housed.get() || next.stack_size.get() != 0 {
+            return None;
+        }
+        self.quota.set(quota);
+        self.pop();
+        CX.with(|cx| {
+            cx.budget.set(BUDGET);
+            cx.task.set(Some(next));
+        });
+        Some(next)
+    }
+}
+
+/// The next task of the worker that runs here.
+///
+/// It finds the queue through the thread pointer, not through `self`, which after a switch is reloaded from the stack:
+/// so the processor can look up the next task before the switch back to the loop is done. That is worth 4 ns of 10.
+#[inline(always)]
+fn pop_here() -> Option<&'static Header> {
+    let home = CX.with(|cx| cx.home.get())?;
+    // SAFETY: its loop runs on this thread.
+    unsafe { home.pop() }
+}
+
+/// Cancels a task on its home thread.
+pub(crate) fn cancel_here(task: &'static Header) {
+    if task.is_done() {
+        return;
+    }
+    task.cancelled.set(true);
+    if !task.deaf.get() {
+        if let Some(waiter) = Waiter::current(task) {
+            waiter.interrupt();
+        }
+    }
+}
+
+/// Whether this is the only thread of the process that can make anything happen.
+fn is_alone() -> bool {
+    thread_count().is_some_and(|count| count <= 1 + IDLE_HELPERS.load(Ordering::Relaxed))
+}
+
+/// For the fault handler: which task runs on this thread.
+fn describe(say: &mut dyn FnMut(Option<&str>, u64)) {
+    if let Some(task) = CX.with(|cx| cx.task.get()) {
+        say(task.name(), task.id());
+    }
+}

@@ -1,0 +1,276 @@
+//! Descriptors: their blocking mode, waiting for one of them without a reactor, and the timer that is one.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+/// Whether `O_NONBLOCK` is set on the open file behind `fd`.
+///
+/// # Errors
+///
+/// Those of `fcntl(F_GETFL)`.
+#[cfg(test)]
+pub(crate) fn is_nonblocking(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(flags(fd)? & libc::O_NONBLOCK != 0)
+}
+
+/// Sets or clears `O_NONBLOCK` on the open file behind `fd`; leaves it alone when it is so already.
+///
+/// The flag belongs to the open file, not to the descriptor: whoever shares it (a duplicate, a child process) sees
+/// the change.
+///
+/// # Errors
+///
+/// Those of `fcntl(F_GETFL)` and `fcntl(F_SETFL)`.
+pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Result<()> {
+    let old = flags(fd)?;
+    let new = if nonblocking {
+        old | libc::O_NONBLOCK
+    } else {
+        old & !libc::O_NONBLOCK
+    };
+    if new == old {
+        return Ok(());
+    }
+    // SAFETY: F_SETFL takes an int and touches no memory of ours.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, new) }).map(drop)
+}
+
+/// What [`poll_one`] waits for: any of these. With none of them it still ends on an error or a hang-up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Poll {
+    pub(crate) readable: bool,
+    pub(crate) writable: bool,
+    /// Out-of-band data, or what else the descriptor calls exceptional.
+    pub(crate) priority: bool,
+}
+
+impl Poll {
+    fn events(self) -> libc::c_short {
+        let mut events = 0;
+        if self.readable {
+            events |= libc::POLLIN;
+        }
+        if self.writable {
+            events |= libc::POLLOUT;
+        }
+        if self.priority {
+            events |= libc::POLLPRI;
+        }
+        events
+    }
+}
+
+/// Blocks this thread until `fd` is ready, has failed or hung up: `true`; or until `timeout` has passed: `false`.
+/// `None` is for ever.
+///
+/// To the nanosecond where there is `ppoll`; elsewhere rounded up to the next millisecond, and `false` also after 24
+/// days of a longer timeout: look at the clock before believing it.
+///
+/// # Errors
+///
+/// Those of `poll(2)`; `Interrupted` as it is; `EBADF` when `fd` is not open.
+pub(crate) fn poll_one(
+    fd: BorrowedFd<'_>,
+    interest: Poll,
+    timeout: Option<Duration>,
+) -> io::Result<bool> {
+    let mut entry = libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events: interest.events(),
+        revents: 0,
+    };
+    let ready = check(poll_entry(&mut entry, timeout))?;
+    if entry.revents & libc::POLLNVAL != 0 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    Ok(ready > 0)
+}
+
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+fn poll_entry(entry: &mut libc::pollfd, timeout: Option<Duration>) -> libc::c_int {
+    let timeout = timeout.map(timespec);
+    let limit = timeout
+        .as_ref()
+        .map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: one entry, and a time that outlives the call or null; a null mask leaves the signals alone.
+    unsafe { libc::ppoll(entry, 1, limit, std::ptr::null()) }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+fn poll_entry(entry: &mut libc::pollfd, timeout: Option<Duration>) -> libc::c_int {
+    let milliseconds = timeout.map_or(-1, |limit| {
+        let rounded_up = limit.as_nanos().div_ceil(1_000_000);
+        libc::c_int::try_from(rounded_up).unwrap_or(libc::c_int::MAX)
+    });
+    // SAFETY: one entry, which outlives the call.
+    unsafe { libc::poll(entry, 1, milliseconds) }
+}
+
+/// A one-shot timer on the monotonic clock that is readable once it has expired: `epoll` counts milliseconds, this
+/// counts nanoseconds.
+///
+/// Non-blocking, closed on `exec`, disarmed at first. Arming again replaces the old time and clears readiness; it
+/// need never be read.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[derive(Debug)]
+pub(crate) struct TimerFd(std::os::fd::OwnedFd);
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+impl TimerFd {
+    /// Makes a disarmed timer.
+    ///
+    /// # Errors
+    ///
+    /// Those of `timerfd_create(2)`.
+    pub(crate) fn new() -> io::Result<TimerFd> {
+        use std::os::fd::{FromRawFd, OwnedFd};
+
+        // SAFETY: takes two ints and touches no memory of ours.
+        let fd = check(unsafe {
+            libc::timerfd_create(
+                libc::CLOCK_MONOTONIC,
+                libc::TFD_NONBLOCK | libc::TFD_CLOEXEC,
+            )
+        })?;
+        // SAFETY: timerfd_create returned a fresh descriptor.
+        Ok(TimerFd(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Expires once, `after` from now; zero is one nanosecond, because zero means "disarm" to the kernel.
+    ///
+    /// # Errors
+    ///
+    /// Those of `timerfd_settime(2)`.
+    pub(crate) fn arm(&self, after: Duration) -> io::Result<()> {
+        let after = after.max(Duration::from_nanos(1));
+        let time = libc::itimerspec {
+            it_interval: timespec(Duration::ZERO),
+            it_value: timespec(after),
+        };
+        // SAFETY: `time` outlives the call; null asks for no old value.
+        check(unsafe { libc::timerfd_settime(self.0.as_raw_fd(), 0, &time, std::ptr::null_mut()) })
+            .map(drop)
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+impl std::os::fd::AsFd for TimerFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+impl AsRawFd for TimerFd {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+fn flags(fd: BorrowedFd<'_>) -> io::Result<libc::c_int> {
+    // SAFETY: F_GETFL touches no memory of ours.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })
+}
+
+/// `span` as the system writes it; more seconds than it can count are as many as it can.
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+fn timespec(span: Duration) -> libc::timespec {
+    // All zero first: some targets have padding fields.
+    // SAFETY: plain integers.
+    let mut time: libc::timespec = unsafe { std::mem::zeroed() };
+    time.tv_sec = libc::time_t::try_from(span.as_secs()).unwrap_or(libc::time_t::MAX);
+    time.tv_nsec = span.subsec_nanos() as _;
+    time
+}
+
+fn check(answer: libc::c_int) -> io::Result<libc::c_int> {
+    if answer < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+    use std::time::Instant;
+
+    const READABLE: Poll = Poll {
+        readable: true,
+        writable: false,
+        priority: false,
+    };
+
+    #[test]
+    fn the_blocking_mode_is_what_was_set_last() {
+        let (ours, _theirs) = UnixStream::pair().expect("descriptors");
+        assert!(!is_nonblocking(ours.as_fd()).expect("open"));
+        for mode in [true, true, false, false, true] {
+            set_nonblocking(ours.as_fd(), mode).expect("open");
+            assert_eq!(is_nonblocking(ours.as_fd()).expect("open"), mode);
+        }
+    }
+
+    #[test]
+    fn a_socket_is_readable_only_once_something_was_written() {
+        let (ours, mut theirs) = UnixStream::pair().expect("descriptors");
+        assert!(!poll_one(ours.as_fd(), READABLE, Some(Duration::ZERO)).expect("open"));
+        theirs.write_all(b"x").expect("room");
+        assert!(poll_one(ours.as_fd(), READABLE, None).expect("open"));
+    }
+
+    #[test]
+    fn a_hang_up_ends_a_wait_for_nothing() {
+        let (ours, theirs) = UnixStream::pair().expect("descriptors");
+        drop(theirs);
+        assert!(poll_one(ours.as_fd(), Poll::default(), None).expect("open"));
+    }
+
+    #[test]
+    fn a_wait_never_ends_before_its_timeout() {
+        let (ours, _theirs) = UnixStream::pair().expect("descriptors");
+        for timeout in [
+            Duration::from_nanos(1),
+            Duration::from_micros(300),
+            Duration::from_micros(1_500),
+        ] {
+            let start = Instant::now();
+            assert!(!poll_one(ours.as_fd(), READABLE, Some(timeout)).expect("open"));
+            assert!(start.elapsed() >= timeout);
+        }
+    }
+
+    #[test]
+    fn the_longest_timeout_is_accepted() {
+        let (ours, _theirs) = UnixStream::pair().expect("descriptors");
+        let writable = Poll {
+            writable: true,
+            ..Poll::default()
+        };
+        assert!(poll_one(ours.as_fd(), writable, Some(Duration::MAX)).expect("open"));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_timer_armed_with_zero_expires_and_one_never_armed_does_not() {
+        let timer = TimerFd::new().expect("a descriptor");
+        assert!(!poll_one(timer.as_fd(), READABLE, Some(Duration::ZERO)).expect("open"));
+        timer.arm(Duration::ZERO).expect("a good time");
+        assert!(poll_one(timer.as_fd(), READABLE, Some(Duration::from_secs(10))).expect("open"));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_timer_never_expires_early_nor_keeps_an_old_time() {
+        let timer = TimerFd::new().expect("a descriptor");
+        timer.arm(Duration::MAX).expect("the longest time");
+        let (start, span) = (Instant::now(), Duration::from_micros(400));
+        timer.arm(span).expect("a good time");
+        assert!(poll_one(timer.as_fd(), READABLE, Some(Duration::from_secs(10))).expect("open"));
+        assert!(start.elapsed() >= span);
+    }
+}

@@ -1,0 +1,266 @@
+//! Address space: mapping it, guarding it, giving its memory back.
+
+use std::io;
+use std::sync::OnceLock;
+
+/// `MADV_GUARD_INSTALL` of Linux 6.13; `libc` has no name for it yet.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const MADV_GUARD_INSTALL: libc::c_int = 102;
+
+/// The page size of this machine, which need not be 4096.
+pub(crate) fn page_size() -> usize {
+    static PAGE_SIZE: OnceLock<usize> = OnceLock::new();
+    *PAGE_SIZE.get_or_init(|| {
+        // SAFETY: takes an int and touches no memory of ours.
+        let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        usize::try_from(size)
+            .ok()
+            .filter(|size| size.is_power_of_two())
+            .expect("the page size is a power of two")
+    })
+}
+
+/// Maps `len` bytes of zeros, readable and writable, that take memory only when they are touched, and never as huge
+/// pages.
+///
+/// # Errors
+///
+/// Those of `mmap(2)`. That huge pages cannot be refused is not an error.
+pub(crate) fn reserve(len: usize) -> io::Result<*mut u8> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a new anonymous mapping where the kernel likes: it replaces nothing.
+    let start = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, MAP_FLAGS, -1, 0) };
+    if start == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // One touched page of a stack would otherwise become 2 MiB of memory where huge pages are always on.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    // SAFETY: the range was mapped above; this advice changes no contents.
+    let _best_effort = unsafe { libc::madvise(start, len, libc::MADV_NOHUGEPAGE) };
+    Ok(start.cast())
+}
+
+#[cfg(any(
+    target_os = "linux",
+    target_os = "android",
+    target_vendor = "apple",
+    target_os = "netbsd"
+))]
+const MAP_FLAGS: libc::c_int = libc::MAP_PRIVATE | libc::MAP_ANON | libc::MAP_NORESERVE;
+/// OpenBSD kills a process whose stack pointer leaves `MAP_STACK` memory.
+#[cfg(target_os = "openbsd")]
+const MAP_FLAGS: libc::c_int = libc::MAP_PRIVATE | libc::MAP_ANON | libc::MAP_STACK;
+#[cfg(not(any(
+    target_os = "linux",
+    target_os = "android",
+    target_vendor = "apple",
+    target_os = "netbsd",
+    target_os = "openbsd"
+)))]
+const MAP_FLAGS: libc::c_int = libc::MAP_PRIVATE | libc::MAP_ANON;
+
+/// Unmaps `len` bytes at `start`.
+///
+/// # Safety
+///
+/// The range is whole pages of mappings that the caller owns, and nobody uses them any more.
+///
+/// # Errors
+///
+/// Those of `munmap(2)`; the range is then still mapped.
+pub(crate) unsafe fn release(start: *mut u8, len: usize) -> io::Result<()> {
+    // SAFETY: the caller owns the range.
+    check(unsafe { libc::munmap(start.cast(), len) })
+}
+
+/// Makes `len` bytes at `start` fault on every access, without a mapping of their own. Survives [`discard`].
+///
+/// # Safety
+///
+/// The range is whole pages of an anonymous mapping that the caller owns; their contents are lost.
+///
+/// # Errors
+///
+/// `InvalidInput` (`EINVAL`) before Linux 6.13, on locked memory, and on other systems: use [`protect_none`].
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) unsafe fn guard_install(start: *mut u8, len: usize) -> io::Result<()> {
+    // SAFETY: the caller owns the range.
+    check(unsafe { libc::madvise(start.cast(), len, MADV_GUARD_INSTALL) })
+}
+
+/// Not on this system: use [`protect_none`].
+///
+/// # Safety
+///
+/// None needed: it touches nothing.
+///
+/// # Errors
+///
+/// Always `InvalidInput` (`EINVAL`).
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) unsafe fn guard_install(_start: *mut u8, _len: usize) -> io::Result<()> {
+    Err(io::Error::from_raw_os_error(libc::EINVAL))
+}
+
+/// Makes `len` bytes at `start` fault on every access, at the cost of splitting the mapping they lie in. Survives
+/// [`discard`].
+///
+/// # Safety
+///
+/// The range is whole pages of a mapping that the caller owns, and nobody uses them.
+///
+/// # Errors
+///
+/// Those of `mprotect(2)`: `OutOfMemory` when the process has `vm.max_map_count` mappings.
+pub(crate) unsafe fn protect_none(start: *mut u8, len: usize) -> io::Result<()> {
+    // SAFETY: the caller owns the range.
+    check(unsafe { libc::mprotect(start.cast(), len, libc::PROT_NONE) })
+}
+
+/// Gives the memory of `len` bytes at `start` back to the system; the addresses stay mapped. On Linux they read as
+/// zeros from now on, elsewhere as zeros or as what was there.
+///
+/// # Safety
+///
+/// The range is whole pages of an anonymous mapping that the caller owns, and nobody needs their contents.
+///
+/// # Errors
+///
+/// Those of `madvise(2)`: `InvalidInput` (`EINVAL`) on locked memory.
+pub(crate) unsafe fn discard(start: *mut u8, len: usize) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let advice = libc::MADV_DONTNEED;
+    // Elsewhere MADV_DONTNEED only says "not soon".
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let advice = libc::MADV_FREE;
+    // SAFETY: the caller owns the range and does not need what is in it.
+    check(unsafe { libc::madvise(start.cast(), len, advice) })
+}
+
+/// Whether a read at `start` would succeed: asks the kernel to read the byte, which fails where we would fault.
+///
+/// # Errors
+///
+/// No descriptors for the pipe it is read into.
+pub(crate) fn is_readable(start: *const u8) -> io::Result<bool> {
+    use std::os::fd::AsRawFd;
+
+    let (_reader, writer) = io::pipe()?;
+    // SAFETY: the kernel checks the address itself, and an empty pipe has room for one byte.
+    let written = unsafe { libc::write(writer.as_raw_fd(), start.cast(), 1) };
+    Ok(written == 1)
+}
+
+/// How many mappings a process may have: `vm.max_map_count` on Linux, or its usual 65,530 where it cannot be read; no
+/// limit elsewhere.
+pub(crate) fn max_map_count() -> usize {
+    if !cfg!(any(target_os = "linux", target_os = "android")) {
+        return usize::MAX;
+    }
+    let text = std::fs::read_to_string("/proc/sys/vm/max_map_count");
+    text.ok()
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(65_530)
+}
+
+fn check(answer: libc::c_int) -> io::Result<()> {
+    if answer != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Four pages, unmapped at the end of the test.
+    struct Pages(*mut u8);
+
+    impl Pages {
+        fn new() -> Pages {
+            Pages(reserve(4 * page_size()).expect("address space"))
+        }
+
+        fn page(&self, index: usize) -> *mut u8 {
+            assert!(index < 4);
+            self.0.wrapping_add(index * page_size())
+        }
+    }
+
+    impl Drop for Pages {
+        fn drop(&mut self) {
+            // SAFETY: mapped in `new`, and ours alone.
+            unsafe { release(self.0, 4 * page_size()) }.expect("it is mapped");
+        }
+    }
+
+    #[test]
+    fn reserved_memory_reads_as_zero_and_keeps_what_is_written() {
+        let pages = Pages::new();
+        // SAFETY: mapped, and ours alone.
+        assert_eq!(unsafe { pages.page(3).read() }, 0);
+        // SAFETY: as above.
+        unsafe { pages.page(3).write(7) };
+        // SAFETY: as above.
+        assert_eq!(unsafe { pages.page(3).read() }, 7);
+    }
+
+    #[test]
+    fn a_protected_page_is_unreadable_and_its_neighbour_is_not() {
+        let pages = Pages::new();
+        // SAFETY: the second of our pages.
+        unsafe { protect_none(pages.page(1), page_size()) }.expect("it is mapped");
+        let readable = [0, 1, 2].map(|index| is_readable(pages.page(index)).expect("a pipe"));
+        assert_eq!(readable, [true, false, true]);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_guarded_page_stays_unreadable_when_its_memory_is_discarded() {
+        let pages = Pages::new();
+        // SAFETY: the first of our pages.
+        match unsafe { guard_install(pages.page(0), page_size()) } {
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return, // an old kernel
+            installed => installed.expect("it is mapped"),
+        }
+        if is_readable(pages.page(0)).expect("a pipe") {
+            return; // an emulator that takes every advice and follows none
+        }
+        // SAFETY: all of our pages.
+        unsafe { discard(pages.page(0), 4 * page_size()) }.expect("it is mapped");
+        assert!(!is_readable(pages.page(0)).expect("a pipe"));
+        assert!(is_readable(pages.page(1)).expect("a pipe"));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn discarded_memory_reads_as_zero() {
+        let pages = Pages::new();
+        // SAFETY: mapped, and ours alone.
+        unsafe { pages.page(2).write(7) };
+        // SAFETY: our third page.
+        unsafe { discard(pages.page(2), page_size()) }.expect("it is mapped");
+        // SAFETY: still mapped.
+        assert_eq!(unsafe { pages.page(2).read() }, 0);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn more_than_the_machine_s_memory_can_be_reserved() {
+        if usize::BITS < 64 {
+            return;
+        }
+        let len = 1 << 40;
+        let Ok(start) = reserve(len) else {
+            return; // a limit of the process, or overcommit turned off
+        };
+        // SAFETY: mapped above, and ours alone.
+        unsafe { release(start, len) }.expect("it is mapped");
+    }
+
+    #[test]
+    fn the_limit_of_mappings_is_not_nothing() {
+        assert!(max_map_count() >= 1_000);
+    }
+}

@@ -1,0 +1,15 @@
+//! The operating system: the only place that names `libc` and `socket2`.
+//!
+//! 1. One function is one call, or the few calls that make one (get the flags, set the flags). None retries: `EINTR`
+//!    comes out as [`io::ErrorKind::Interrupted`](std::io::ErrorKind::Interrupted), and the caller, who knows its
+//!    deadline, asks again.
+//! 2. A failed call is an [`io::Error`](std::io::Error) with the number the system gave.
+//! 3. What the types can keep is safe (`BorrowedFd`, `OwnedFd`); the rest is `unsafe fn` and says what the caller
+//!    must keep.
+//! 4. Nothing here knows a task, a stack or a deadline, and nothing keeps state but constants of the system.
+
+pub(crate) mod fd;
+pub(crate) mod mem;
+pub(crate) mod signal;
+pub(crate) mod socket;
+pub(crate) mod thread;

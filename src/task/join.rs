@@ -1,0 +1,256 @@
+//! [`JoinHandle`]: waiting for a task's result, cancelling it.
+
+use super::current::Task;
+use crate::error::{Cancelled, JoinError};
+use crate::rt::header::{Why, CX};
+use crate::rt::home::Message;
+use crate::rt::park::{charge, park, Interrupt, Mode, Outcome};
+use crate::rt::waiter::Waiter;
+use crate::rt::worker::cancel_here;
+use std::fmt;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::ptr;
+use std::time::{Duration, Instant};
+
+/// Owns the result of a task that may still run. As `std::thread::JoinHandle`.
+///
+/// Dropping it detaches the task, which goes on. A panic of a task that nobody joins is reported on standard error,
+/// once, with the task's name and where it was spawned.
+///
+/// # Examples
+///
+/// ```
+/// use multitask::spawn;
+///
+/// let handle = spawn(|| (1..=10).sum::<u32>());
+/// assert_eq!(handle.join().unwrap(), 55);
+/// ```
+///
+/// A panic comes out where the task is joined:
+///
+/// ```
+/// use multitask::spawn;
+///
+/// let handle = spawn(|| panic!("oops!"));
+/// assert_eq!(handle.join().unwrap_err().message(), Some("oops!"));
+/// ```
+///
+/// A handle whose result must stay on its thread stays there too:
+///
+/// ```compile_fail
+/// let handle = multitask::spawn_local(|| std::rc::Rc::new(1));
+/// std::thread::spawn(move || handle.join());
+/// ```
+pub struct JoinHandle<T> {
+    /// With the handle's reference, which is given up by joining or detaching.
+    task: ManuallyDrop<Task>,
+    _result: PhantomData<T>,
+}
+
+// SAFETY: the result is the only thing of type `T` that can be reached, by the owner.
+unsafe impl<T: Send> Send for JoinHandle<T> {}
+// SAFETY: through a shared reference the result cannot be reached.
+unsafe impl<T> Sync for JoinHandle<T> {}
+
+impl<T> JoinHandle<T> {
+    /// # Safety
+    /// The task was spawned with `T` as its result, and there is no other handle to it.
+    pub(super) unsafe fn new(task: Task) -> Self {
+        JoinHandle {
+            task: ManuallyDrop::new(task),
+            _result: PhantomData,
+        }
+    }
+
+    /// Waits until the task has ended, and returns what it returned.
+    ///
+    /// Suspends the calling task (on a plain thread: blocks it, running its default scheduler if that has tasks).
+    /// If the caller is cancelled or a [`timeout`](crate::timeout) round it passes, the handle is dropped by the
+    /// unwinding, and the task goes on detached.
+    ///
+    /// # Errors
+    /// [`JoinError::Panic`] with what the task panicked with; [`JoinError::Cancelled`] if it was cancelled.
+    ///
+    /// # Panics
+    /// On a plain thread, if nothing can ever happen again on the thread's default scheduler: see
+    /// [`Deadlock`](crate::Deadlock).
+    #[inline]
+    pub fn join(self) -> Result<T, JoinError> {
+        let header = self.task.header();
+        while !header.is_done() {
+            // It cannot be answered with an error of its own: so it waits for real where it cannot unwind.
+            let _woken_or_again = self.wait(None, Mode::Infallible);
+        }
+        self.take()
+    }
+
+    /// As [`join`](JoinHandle::join), for at most `timeout`.
+    ///
+    /// # Errors
+    /// [`JoinTimeoutError::Timeout`] gives the handle back; [`JoinTimeoutError::Failed`] is what `join` would say.
+    ///
+    /// ```
+    /// use multitask::{sleep, spawn, task::JoinTimeoutError};
+    /// use std::time::Duration;
+    ///
+    /// let handle = spawn(|| sleep(Duration::from_millis(20)));
+    /// match handle.join_timeout(Duration::from_millis(1)) {
+    ///     Err(JoinTimeoutError::Timeout(handle)) => handle.join().unwrap(),
+    ///     _ => unreachable!("it sleeps for longer"),
+    /// }
+    /// ```
+    pub fn join_timeout(self, timeout: Duration) -> Result<T, JoinTimeoutError<T>> {
+        match Instant::now().checked_add(timeout) {
+            Some(deadline) => self.join_deadline(deadline),
+            None => self.join().map_err(JoinTimeoutError::Failed),
+        }
+    }
+
+    /// As [`join`](JoinHandle::join), until `deadline`.
+    ///
+    /// # Errors
+    /// As [`join_timeout`](JoinHandle::join_timeout).
+    pub fn join_deadline(self, deadline: Instant) -> Result<T, JoinTimeoutError<T>> {
+        if !self.is_finished() {
+            match self.wait(Some(deadline), Mode::Fallible) {
+                Outcome::Woken => {}
+                // A result that came at the last moment is one.
+                _ if self.is_finished() => {}
+                Outcome::Interrupted(Interrupt::Cancelled) => {
+                    return Err(JoinTimeoutError::Interrupted(self, Cancelled));
+                }
+                Outcome::TimedOut | Outcome::Interrupted(Interrupt::Timeout) => {
+                    return Err(JoinTimeoutError::Timeout(self));
+                }
+            }
+        }
+        self.take().map_err(JoinTimeoutError::Failed)
+    }
+
+    /// Whether the task has ended, so that [`join`](JoinHandle::join) would not wait.
+    pub fn is_finished(&self) -> bool {
+        self.task.header().is_done()
+    }
+
+    /// The task as such: its name and number.
+    pub fn task(&self) -> &Task {
+        &self.task
+    }
+
+    /// Asks the task to end: it unwinds from where it waits, running destructors, and `join` answers
+    /// [`JoinError::Cancelled`]. Returns at once; may be called from any thread, and again.
+    ///
+    /// A task that has not started never starts. One that runs goes on to its next wait; one that is inside of
+    /// [`shield`](super::shield), to the end of that. One that has ended, or ends without waiting, keeps its result.
+    /// A task can swallow the unwinding with `std::panic::catch_unwind`; it meets it again at its next wait.
+    ///
+    /// ```
+    /// use multitask::{spawn, task};
+    ///
+    /// let handle = spawn(|| loop {
+    ///     task::park();
+    /// });
+    /// handle.cancel();
+    /// assert!(handle.join().unwrap_err().is_cancelled());
+    /// ```
+    pub fn cancel(&self) {
+        let header = self.task.header();
+        if header.is_done() {
+            return;
+        }
+        let Some(home) = header.home() else { return };
+        if CX
+            .with(|cx| cx.home.get())
+            .is_some_and(|here| ptr::eq(here, home))
+        {
+            cancel_here(header);
+        } else {
+            home.send(Message::Cancel(header.retain()));
+        }
+    }
+
+    #[inline]
+    fn wait(&self, deadline: Option<Instant>, mode: Mode) -> Outcome {
+        charge();
+        let header = self.task.header();
+        let waiter = Waiter::here();
+        if !header.set_joiner(waiter) {
+            // The end was not told of this waiter.
+            let retracted = waiter.retract();
+            debug_assert!(retracted);
+            return Outcome::Woken;
+        }
+        let _joining = Joining(header);
+        park(waiter, deadline, Why::Join, mode)
+    }
+
+    #[inline]
+    fn take(self) -> Result<T, JoinError> {
+        let this = ManuallyDrop::new(self);
+        // SAFETY: this is the only handle, it is not used any more, and by `new` the type is right.
+        unsafe { this.task.header().take_result() }
+    }
+}
+
+/// Nobody is woken any more when the wait is over, however it ended.
+struct Joining(&'static crate::rt::header::Header);
+
+impl Drop for Joining {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.0.is_done() {
+            self.0.clear_joiner();
+        }
+    }
+}
+
+impl<T> Drop for JoinHandle<T> {
+    fn drop(&mut self) {
+        self.task.header().detach();
+    }
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle")
+            .field("task", &*self.task)
+            .field("finished", &self.is_finished())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why [`JoinHandle::join_timeout`] has no result.
+pub enum JoinTimeoutError<T> {
+    /// The task had not ended in time; here is its handle again.
+    Timeout(JoinHandle<T>),
+    /// The task ended without a result.
+    Failed(JoinError),
+    /// The *calling* task was cancelled while it could not be unwound; here is the handle again. Only in a
+    /// destructor that runs while unwinding, and in a build with `panic = "abort"`.
+    Interrupted(JoinHandle<T>, Cancelled),
+}
+
+impl<T> fmt::Display for JoinTimeoutError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JoinTimeoutError::Timeout(_) => f.write_str("timed out before the task ended"),
+            JoinTimeoutError::Failed(error) => fmt::Display::fmt(error, f),
+            JoinTimeoutError::Interrupted(_, cancelled) => fmt::Display::fmt(cancelled, f),
+        }
+    }
+}
+
+impl<T> fmt::Debug for JoinTimeoutError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JoinTimeoutError::Timeout(handle) => f.debug_tuple("Timeout").field(handle).finish(),
+            JoinTimeoutError::Failed(error) => f.debug_tuple("Failed").field(error).finish(),
+            JoinTimeoutError::Interrupted(handle, _) => {
+                f.debug_tuple("Interrupted").field(handle).finish()
+            }
+        }
+    }
+}
+
+impl<T> std::error::Error for JoinTimeoutError<T> {}

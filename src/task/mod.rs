@@ -1,0 +1,36 @@
+//! Tasks: functions that run beside each other, each on a small stack of its own.
+//!
+//! A task looks like a thread and is used like one: [`spawn`] takes a closure, [`JoinHandle::join`] waits for what it
+//! returns. A call that would block a thread suspends only its task. Tasks of one scheduler take turns on the
+//! scheduler's thread: one runs until it waits, yields or ends.
+//!
+//! ```
+//! use multitask::task;
+//!
+//! let parent = task::spawn(|| {
+//!     let child = task::spawn(|| "Hi, Mom!");
+//!     child.join().unwrap()
+//! });
+//! assert_eq!(parent.join().unwrap(), "Hi, Mom!");
+//! ```
+//!
+//! # Timeouts and cancelling
+//!
+//! [`timeout`](crate::timeout) bounds any code, [`JoinHandle::cancel`] ends a task: both unwind it from where it waits, so
+//! that destructors run. A task that does not wait is not interrupted. [`shield`] puts both off.
+//!
+//! # What a stack can hold
+//!
+//! A task's stack has a fixed size; see [`Builder::stack_size`]. Overflowing it ends the process with a message that
+//! names the task.
+
+mod current;
+mod join;
+mod parking;
+mod spawn;
+
+pub use crate::error::JoinError;
+pub use current::{current, Task, TaskId};
+pub use join::{JoinHandle, JoinTimeoutError};
+pub use parking::{park, park_deadline, park_timeout, shield, yield_now};
+pub use spawn::{run, spawn, spawn_local, Builder};

@@ -1,0 +1,122 @@
+//! What several of the test programs need.
+#![allow(dead_code)] // each of them uses a part
+
+use multitask::{task, Handle, Scheduler};
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{mpsc, Arc};
+use std::thread;
+use std::time::Duration;
+
+/// Far beyond what any test takes: who waits for so long waits for ever.
+pub const LONG: Duration = Duration::from_secs(3600);
+
+/// Runs a test on a thread of its own, and fails it if it does not end.
+#[track_caller]
+pub fn ends<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
+    let (tell, told) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        let value = test();
+        // Nobody listens if it came too late.
+        let _ = tell.send(());
+        value
+    });
+    match told.recv_timeout(Duration::from_secs(120)) {
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("it hangs"),
+        Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => {
+            thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+        }
+    }
+}
+
+/// Counts how often it (or a clone) is dropped.
+#[derive(Clone, Default)]
+pub struct Drops(Arc<AtomicUsize>);
+
+impl Drops {
+    pub fn count(&self) -> usize {
+        self.0.load(SeqCst)
+    }
+
+    /// Something whose destructor is counted.
+    pub fn one(&self) -> Dropped {
+        Dropped(self.clone())
+    }
+}
+
+pub struct Dropped(Drops);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0 .0.fetch_add(1, SeqCst);
+    }
+}
+
+/// Calls a closure when it is dropped.
+pub struct OnDrop<F: FnMut()>(pub F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        self.0();
+    }
+}
+
+/// Lets the scheduler's tasks go on until none is ready: each that is left waits.
+pub fn settle(scheduler: &Scheduler) {
+    while scheduler.turn(Some(Duration::ZERO)).unwrap() > 0 {}
+}
+
+/// A scheduler on a thread of its own, which runs until `stop`.
+pub struct Remote {
+    pub handle: Handle,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Remote {
+    pub fn start() -> Remote {
+        let (tell, told) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            let scheduler = Scheduler::new().unwrap();
+            scheduler.spawn(|| loop {
+                task::park();
+            });
+            tell.send(scheduler.handle()).unwrap();
+            scheduler.run().unwrap();
+            assert_eq!(scheduler.stats().live, 0);
+        });
+        Remote {
+            handle: told.recv().unwrap(),
+            thread,
+        }
+    }
+
+    /// Cancels what is left, and waits for its end.
+    pub fn stop(self) {
+        self.handle.shutdown();
+        self.thread.join().unwrap();
+    }
+}
+
+/// Numbers that are the same in each run (xorshift64*, by Vigna).
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    pub fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        ((self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize) % end
+    }
+}
+
+/// Resident memory of this process in KiB.
+pub fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let number = line.unwrap().split_whitespace().nth(1);
+    number.unwrap().parse().unwrap()
+}

@@ -1,0 +1,384 @@
+//! Deadlocks are reported, with all that is known about them, and nothing else is reported as one.
+
+mod children;
+
+use children::{Case, Running};
+use multitask::net::{TcpListener, TcpStream};
+use multitask::{sleep, spawn, task, yield_now, Scheduler};
+use std::cell::RefCell;
+use std::io::Write;
+use std::rc::Rc;
+use std::sync::{mpsc, Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A scheduler that can do nothing looks after 20 ms for the first time whether it is alone.
+const BEYOND_DOUBT: Duration = Duration::from_millis(60);
+
+fn main() {
+    children::main(&[
+        case!(
+            run_names_every_task_its_place_and_what_it_waits_for,
+            Running::succeeds
+        ),
+        case!(
+            turn_reports_a_deadlock_when_it_would_wait_for_ever,
+            Running::succeeds
+        ),
+        case!(
+            block_on_panics_with_the_report_and_unwinds_its_task,
+            Running::succeeds
+        ),
+        case!(a_task_that_joins_itself_is_reported, Running::succeeds),
+        case!(tasks_that_join_each_other_are_reported, Running::succeeds),
+        case!(
+            the_tasks_of_a_deadlock_are_still_there_and_can_go_on,
+            Running::succeeds
+        ),
+        case!(join_on_a_plain_main_panics_with_the_report, |child| {
+            let ended = child.end();
+            assert_eq!(ended.status.code(), Some(101));
+            for part in [
+                "waits for ever",
+                "task 'stuck' (#",
+                "tests/deadlock.rs:",
+                "parked",
+            ] {
+                assert!(
+                    ended.stderr.contains(part),
+                    "{part} is missing in {}",
+                    ended.stderr
+                );
+            }
+        }),
+        case!(park_on_a_plain_main_panics_with_the_report, |child| {
+            let ended = child.end();
+            assert_eq!(ended.status.code(), Some(101));
+            assert!(ended.stderr.contains("task 'stuck' (#"), "{}", ended.stderr);
+        }),
+        case!(
+            nothing_is_reported_while_another_thread_lives,
+            Running::succeeds
+        ),
+        case!(
+            a_deadlock_is_reported_when_the_last_other_thread_has_ended,
+            Running::succeeds
+        ),
+        case!(a_sleeping_task_is_no_deadlock, Running::succeeds),
+        case!(a_task_in_accept_is_no_deadlock, connects_late),
+        case!(
+            a_plain_main_in_accept_beside_a_parked_task_is_no_deadlock,
+            connects_late
+        ),
+        case!(
+            a_plain_main_in_read_beside_a_parked_task_is_no_deadlock,
+            connects_late
+        ),
+        case!(
+            a_nested_scheduler_that_waits_for_the_outer_one_is_reported,
+            Running::succeeds
+        ),
+        case!(
+            a_destructor_that_waits_for_ever_is_abandoned_with_a_message,
+            |child| {
+                let ended = child.end();
+                assert!(
+                    ended.status.success(),
+                    "{:?} {}",
+                    ended.status,
+                    ended.stderr
+                );
+                for part in [
+                    "abandoned",
+                    "task 'stuck' (#",
+                    "tests/deadlock.rs:",
+                    "parked",
+                ] {
+                    assert!(
+                        ended.stderr.contains(part),
+                        "{part} is missing in {}",
+                        ended.stderr
+                    );
+                }
+            }
+        ),
+    ]);
+}
+
+fn named(name: &str) -> task::Builder {
+    task::Builder::new().name(name.into())
+}
+
+fn run_names_every_task_its_place_and_what_it_waits_for() {
+    let scheduler = Scheduler::new().unwrap();
+    let line = line!() + 1;
+    let parked = named("first").spawn_on(&scheduler, task::park).unwrap();
+    named("second")
+        .spawn_on(&scheduler, move || parked.join())
+        .unwrap();
+    scheduler.spawn(|| task::shield(task::park));
+    scheduler.spawn(|| "this one ends");
+    let report = scheduler.run().unwrap_err().to_string();
+    let lines: Vec<_> = report.lines().collect();
+    assert!(
+        lines[0].contains("deadlock") && lines[0].contains("3 tasks"),
+        "{report}"
+    );
+    let parts: [&[&str]; 3] = [
+        &["task 'first' (#", "parked"],
+        &["task 'second' (#", "waiting for another task to end"],
+        &["task '<unnamed>' (#", "parked"],
+    ];
+    for (n, parts) in parts.into_iter().enumerate() {
+        let place = format!("tests/deadlock.rs:{}:", line as usize + n);
+        let found = lines[1 + n];
+        assert!(found.contains(&place), "{place} is missing in {report}");
+        assert!(
+            parts.iter().all(|part| found.contains(part)),
+            "{parts:?} are missing in {report}"
+        );
+    }
+    assert_eq!(lines.len(), 4, "{report}");
+    assert_eq!(scheduler.stats().tasks, 3);
+}
+
+fn turn_reports_a_deadlock_when_it_would_wait_for_ever() {
+    let scheduler = Scheduler::new().unwrap();
+    let parked = scheduler.spawn(task::park);
+    assert_eq!(scheduler.turn(None).unwrap(), 1);
+    assert_eq!(
+        scheduler.turn(Some(BEYOND_DOUBT)).unwrap(),
+        0,
+        "a wait that ends is no deadlock"
+    );
+    assert!(scheduler
+        .turn(None)
+        .unwrap_err()
+        .to_string()
+        .contains("parked"));
+    parked.task().unpark();
+    assert_eq!(scheduler.turn(None).unwrap(), 1);
+    assert_eq!(scheduler.turn(None).unwrap(), 0, "nothing is left");
+}
+
+fn block_on_panics_with_the_report_and_unwinds_its_task() {
+    std::panic::set_hook(Box::new(|_| ()));
+    let scheduler = Scheduler::new().unwrap();
+    let borrowed = RefCell::new(Vec::new());
+    struct Note<'a>(&'a RefCell<Vec<&'static str>>);
+    impl Drop for Note<'_> {
+        fn drop(&mut self) {
+            self.0.borrow_mut().push("dropped");
+        }
+    }
+    let blocked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        scheduler.block_on(|| {
+            let _note = Note(&borrowed);
+            task::park();
+        });
+    }));
+    let message = *blocked.unwrap_err().downcast::<String>().unwrap();
+    assert!(
+        message.contains("parked") && message.contains("deadlock.rs:"),
+        "{message}"
+    );
+    assert_eq!(*borrowed.borrow(), ["dropped"]);
+    assert_eq!(scheduler.block_on(|| 5), 5, "the scheduler goes on");
+}
+
+fn a_task_that_joins_itself_is_reported() {
+    let scheduler = Scheduler::new().unwrap();
+    let own = Arc::new(Mutex::new(None::<task::JoinHandle<()>>));
+    let slot = own.clone();
+    let handle = scheduler.spawn(move || {
+        let me = slot.lock().unwrap().take().unwrap();
+        me.join().unwrap();
+    });
+    let task = handle.task().clone();
+    *own.lock().unwrap() = Some(handle);
+    let report = scheduler.run().unwrap_err().to_string();
+    assert!(
+        report.contains(&format!("(#{})", task.id())) && report.contains("another task to end"),
+        "{report}"
+    );
+    drop(scheduler);
+}
+
+fn tasks_that_join_each_other_are_reported() {
+    let scheduler = Scheduler::new().unwrap();
+    let slot = Rc::new(RefCell::new(None::<task::JoinHandle<()>>));
+    let other = slot.clone();
+    let one = named("one").spawn_on(&scheduler, move || {
+        let two = other.borrow_mut().take().unwrap();
+        two.join().unwrap();
+    });
+    let one = one.unwrap();
+    let two = named("two")
+        .spawn_on(&scheduler, move || one.join().unwrap())
+        .unwrap();
+    *slot.borrow_mut() = Some(two);
+    let report = scheduler.run().unwrap_err().to_string();
+    assert!(
+        report.contains("'one'") && report.contains("'two'"),
+        "{report}"
+    );
+}
+
+fn the_tasks_of_a_deadlock_are_still_there_and_can_go_on() {
+    let scheduler = Scheduler::new().unwrap();
+    let parked = scheduler.spawn(|| {
+        task::park();
+        5
+    });
+    assert!(scheduler.run().is_err());
+    assert!(scheduler.run().is_err(), "again");
+    assert!(!parked.is_finished());
+    parked.task().unpark();
+    scheduler.run().unwrap();
+    assert_eq!(parked.join().unwrap(), 5);
+}
+
+fn join_on_a_plain_main_panics_with_the_report() {
+    let _ = named("stuck").spawn(task::park).unwrap().join();
+}
+
+fn park_on_a_plain_main_panics_with_the_report() {
+    let _parked = named("stuck").spawn(task::park).unwrap();
+    task::park();
+}
+
+fn nothing_is_reported_while_another_thread_lives() {
+    let scheduler = Scheduler::new().unwrap();
+    let parked = scheduler.spawn(task::park);
+    let task = parked.task().clone();
+    let thread = thread::spawn(move || {
+        thread::sleep(3 * BEYOND_DOUBT);
+        task.unpark();
+    });
+    scheduler.run().unwrap();
+    thread.join().unwrap();
+
+    let parked = spawn(task::park);
+    let task = parked.task().clone();
+    let thread = thread::spawn(move || {
+        thread::sleep(3 * BEYOND_DOUBT);
+        task.unpark();
+    });
+    parked.join().unwrap();
+    thread.join().unwrap();
+}
+
+fn a_deadlock_is_reported_when_the_last_other_thread_has_ended() {
+    let scheduler = Scheduler::new().unwrap();
+    scheduler.spawn(task::park);
+    let (end, ending) = mpsc::channel::<()>();
+    let thread = thread::spawn(move || ending.recv_timeout(3 * BEYOND_DOUBT));
+    let start = Instant::now();
+    assert!(scheduler.run().is_err());
+    assert!(start.elapsed() >= 3 * BEYOND_DOUBT);
+    drop(end);
+    assert!(thread.join().unwrap().is_err());
+}
+
+fn a_sleeping_task_is_no_deadlock() {
+    let scheduler = Scheduler::new().unwrap();
+    let parked = scheduler.spawn(task::park);
+    scheduler.spawn(move || {
+        sleep(2 * BEYOND_DOUBT);
+        parked.task().unpark();
+    });
+    scheduler.run().unwrap();
+    // Nor is it on a plain thread.
+    let parked = spawn(task::park);
+    sleep(2 * BEYOND_DOUBT);
+    parked.task().unpark();
+    parked.join().unwrap();
+}
+
+/// Connects to the port that the child names, but only after the child has had the time for its doubts.
+fn connects_late(mut child: Running) {
+    let port = child.line().parse::<u16>().unwrap();
+    thread::sleep(2 * BEYOND_DOUBT);
+    let stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    thread::sleep(2 * BEYOND_DOUBT);
+    (&stream).write_all(b"!").unwrap();
+    child.succeeds();
+}
+
+fn listen() -> TcpListener {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    println!("{}", listener.local_addr().unwrap().port());
+    listener
+}
+
+fn read_one(stream: &TcpStream) {
+    use std::io::Read;
+    let mut stream: &TcpStream = stream;
+    assert_eq!(stream.read(&mut [0; 8]).unwrap(), 1);
+}
+
+fn a_task_in_accept_is_no_deadlock() {
+    let scheduler = Scheduler::new().unwrap();
+    scheduler.spawn(|| {
+        let (stream, _) = listen().accept().unwrap();
+        read_one(&stream);
+    });
+    scheduler.run().unwrap();
+    assert_eq!(scheduler.stats(), multitask::Stats::default());
+}
+
+fn a_plain_main_in_accept_beside_a_parked_task_is_no_deadlock() {
+    let _parked = spawn(task::park);
+    listen().accept().unwrap();
+}
+
+fn a_plain_main_in_read_beside_a_parked_task_is_no_deadlock() {
+    let (stream, _) = listen().accept().unwrap();
+    let _parked = spawn(task::park);
+    yield_now();
+    read_one(&stream);
+}
+
+fn a_nested_scheduler_that_waits_for_the_outer_one_is_reported() {
+    let outer = Scheduler::new().unwrap();
+    let other = outer.spawn(|| ());
+    let nested = outer.spawn(move || {
+        let inner = Scheduler::new().unwrap();
+        inner.spawn(move || other.join());
+        // The outer scheduler stands still while the inner one runs. Its first task has ended by now.
+        inner.run().unwrap();
+        let parked = inner.spawn(task::park);
+        let report = inner.run().unwrap_err().to_string();
+        parked.task().unpark();
+        inner.run().unwrap();
+        report
+    });
+    outer.run().unwrap();
+    assert!(nested.join().unwrap().contains("parked"));
+}
+
+fn a_destructor_that_waits_for_ever_is_abandoned_with_a_message() {
+    struct Stuck;
+    impl Drop for Stuck {
+        fn drop(&mut self) {
+            task::park();
+        }
+    }
+    let scheduler = Scheduler::new().unwrap();
+    let stuck = named("stuck").spawn_on(&scheduler, || {
+        let _stuck = Stuck;
+        task::park();
+    });
+    let stuck = stuck.unwrap();
+    let task = stuck.task().clone();
+    scheduler.turn(None).unwrap();
+    drop(scheduler);
+    // It is gone for all others, and waking it does no harm, on any scheduler.
+    task.unpark();
+    assert!(stuck.is_finished());
+    stuck.cancel();
+    assert!(stuck.join().unwrap_err().is_cancelled());
+    let next = Scheduler::new().unwrap();
+    task.unpark();
+    assert_eq!(next.block_on(|| spawn(|| 5).join().unwrap()), 5);
+}

@@ -1,0 +1,401 @@
+//! The examples, run as a user runs them: what they print, how they end, and what goes through their pipes and sockets.
+//!
+//! `cargo test` builds them beside this test. Nothing sleeps: a server is ready when it says so, and a program that has
+//! not ended after [`PATIENCE`] is killed, which ends every wait for it.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+// ---- printers and parent_child ----
+
+#[test]
+fn the_printers_take_turns() {
+    let lines = "hello\ngoodbye\n".repeat(3);
+    assert_eq!(successful("printers", &[]), (lines, String::new()));
+}
+
+#[test]
+fn the_parent_gets_a_value_and_a_panic_and_nothing_is_reported_twice() {
+    let lines = "good child says: Hi, Mom!\ncaught exception: oops!\n".to_owned();
+    assert_eq!(successful("parent_child", &[]), (lines, String::new()));
+}
+
+// ---- echo_server ----
+
+#[test]
+fn an_interrupted_server_runs_its_destructors_and_ends_well() {
+    for signal in ["INT", "TERM"] {
+        let server = Server::start();
+        let mut idle = TcpStream::connect(&server.addr).unwrap(); // still connected when the signal comes
+        assert_eq!(echoed(&mut idle, b"ping"), b"ping");
+        let mut other = TcpStream::connect(&server.addr).unwrap();
+        assert_eq!(echoed(&mut other, b"pong"), b"pong");
+
+        assert_eq!(server.stop(signal), "served 2 connections\n");
+        assert_eq!(
+            idle.read(&mut [0]).unwrap(),
+            0,
+            "the connection was not closed"
+        );
+    }
+}
+
+#[test]
+fn a_reset_connection_ends_its_own_task_only() {
+    let server = Server::start();
+    let mut other = TcpStream::connect(&server.addr).unwrap();
+    assert_eq!(echoed(&mut other, b"before"), b"before");
+
+    let mut rude = TcpStream::connect(&server.addr).unwrap();
+    rude.write_all(b"a reply that nobody reads").unwrap();
+    rude.peek(&mut [0]).unwrap();
+    drop(rude); // with unread data in its buffer: the kernel sends a reset
+
+    assert_eq!(echoed(&mut other, b"after"), b"after");
+    assert_eq!(server.stop("INT"), "served 2 connections\n");
+}
+
+#[test]
+#[cfg(target_os = "linux")] // `prlimit` is
+fn a_server_without_descriptors_serves_again_when_one_is_free() {
+    let server = Server::start();
+    // What it has open now, and one more.
+    let open = std::fs::read_dir(format!("/proc/{}/fd", server.program.id())).unwrap();
+    let highest = open.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let highest: u32 = highest.map(|fd| fd.parse().unwrap()).max().unwrap();
+    let (pid, limit) = (
+        server.program.id().to_string(),
+        format!("--nofile={}", highest + 2),
+    );
+    assert!(Command::new("prlimit")
+        .args(["--pid", &pid, &limit])
+        .status()
+        .unwrap()
+        .success());
+
+    let streams: Vec<_> = (0..20)
+        .map(|_| TcpStream::connect(&server.addr).unwrap())
+        .collect();
+    for mut stream in streams {
+        assert_eq!(echoed(&mut stream, b"my turn"), b"my turn");
+    }
+    let (last_words, complaints) = server.end("INT");
+    assert_eq!(last_words, "served 20 connections\n");
+    assert!(complaints.starts_with("accept: "), "{complaints:?}");
+}
+
+// ---- echo_client ----
+
+#[test]
+fn a_megabyte_comes_back_through_the_client_byte_for_byte() {
+    let server = Server::start();
+    let sent: Vec<u8> = (0..1_u32 << 20)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    assert_eq!(through_client(&server, &sent), sent);
+    server.stop("INT");
+}
+
+#[test]
+fn what_has_no_newline_comes_back_before_the_input_ends() {
+    let server = Server::start();
+    let mut client = Program::start("echo_client", &[&server.addr]);
+    let mut stdin = client.child.stdin.take().unwrap();
+    let mut answer = [0; 3];
+    stdin.write_all(b"abc").unwrap();
+    client
+        .child
+        .stdout
+        .as_mut()
+        .unwrap()
+        .read_exact(&mut answer)
+        .unwrap();
+    assert_eq!(&answer, b"abc");
+    drop(stdin);
+    assert!(client.finish().status.success());
+    server.stop("INT");
+}
+
+#[test]
+fn the_client_ends_with_the_server_while_its_input_is_open() {
+    let server = Server::start();
+    let mut client = Program::start("echo_client", &[&server.addr]);
+    let mut stdin = client.child.stdin.take().unwrap();
+    stdin.write_all(b"x").unwrap();
+    client
+        .child
+        .stdout
+        .as_mut()
+        .unwrap()
+        .read_exact(&mut [0])
+        .unwrap();
+    server.stop("INT");
+    let output = client.finish();
+    assert!(output.status.success(), "{output:?}");
+    drop(stdin);
+}
+
+#[test]
+fn a_client_that_cannot_connect_says_why_and_fails() {
+    let vacant = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let output = Program::start("echo_client", &[&vacant.to_string()]).finish();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stderr).contains("ConnectionRefused"),
+        "{output:?}"
+    );
+}
+
+// ---- demo and million ----
+
+#[test]
+fn the_demo_without_a_terminal_prints_a_whole_table_and_no_control_character() {
+    let (stdout, stderr) = successful("demo", &["--clients", "50", "--seconds", "1"]);
+    assert_eq!(stderr, "");
+    assert!(
+        !stdout.contains(|c: char| c.is_control() && c != '\n'),
+        "{stdout:?}"
+    );
+    assert!(stdout.contains("50 clients of 50"), "{stdout}");
+    assert!(stdout.contains("errors: 0\n"), "{stdout}");
+    for name in [
+        "tasks",
+        "requests",
+        "requests/s",
+        "latency p50",
+        "latency p99",
+        "latency p99.9",
+    ] {
+        let row = stdout.lines().find_map(|line| {
+            line.strip_prefix(name)
+                .filter(|rest| rest.starts_with("  "))
+        });
+        let values: Vec<_> = row
+            .unwrap_or_else(|| panic!("no row `{name}` in {stdout}"))
+            .split_whitespace()
+            .collect();
+        assert!(
+            values.len() == 2 && !values.contains(&"0"),
+            "`{name}` is {values:?} in {stdout}"
+        );
+    }
+}
+
+#[test]
+fn the_demo_refuses_what_it_does_not_know() {
+    for args in [
+        &["--clients", "0"][..],
+        &["--clients"],
+        &["--seconds", "soon"],
+        &["--frobnicate"],
+    ] {
+        let output = Program::start("demo", args).finish();
+        assert_eq!(
+            (output.status.code(), text(&output.stdout)),
+            (Some(1), ""),
+            "{args:?}"
+        );
+    }
+}
+
+#[test]
+fn two_thousand_tasks_are_parked_and_wake_up() {
+    let (stdout, stderr) = successful("million", &["2000"]);
+    assert!(stdout.starts_with("2000 tasks parked"), "{stdout}");
+    for name in [
+        "spawn and park",
+        "bytes per task",
+        "mappings",
+        "wake all and join",
+    ] {
+        assert!(
+            stdout.lines().any(|line| line.starts_with(name)),
+            "no `{name}` in {stdout}"
+        );
+    }
+    assert_eq!(stderr, "");
+}
+
+#[test]
+#[cfg(target_os = "linux")] // `prlimit` is
+fn more_tasks_than_the_address_space_holds_are_refused_in_words() {
+    let limited = [
+        "--as=2000000000",
+        example("million").to_str().unwrap(),
+        "100000",
+    ]
+    .map(str::to_owned);
+    let output = Program::from(Command::new("prlimit").args(limited)).finish();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(
+        text(&output.stderr).contains("of 100000 tasks: "),
+        "{output:?}"
+    );
+}
+
+// ---- running them ----
+
+/// Where cargo puts the example beside this test.
+fn example(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let profile = test.parent().and_then(|deps| deps.parent()).unwrap();
+    let path = profile.join("examples").join(name);
+    // Asked for this test alone, cargo builds no examples.
+    assert!(
+        path.exists(),
+        "{path:?} is not there: `cargo build --examples` makes it"
+    );
+    path
+}
+
+/// Runs an example that must succeed; what it wrote to standard output and error.
+fn successful(name: &str, args: &[&str]) -> (String, String) {
+    let output = Program::start(name, args).finish();
+    assert!(output.status.success(), "{output:?}");
+    (
+        text(&output.stdout).to_owned(),
+        text(&output.stderr).to_owned(),
+    )
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// Sends `message` and reads as much.
+fn echoed(stream: &mut TcpStream, message: &[u8]) -> Vec<u8> {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut reply = vec![0; message.len()];
+    stream.write_all(message).unwrap();
+    stream.read_exact(&mut reply).unwrap();
+    reply
+}
+
+/// What `echo_client` writes when this is its input.
+fn through_client(server: &Server, input: &[u8]) -> Vec<u8> {
+    let mut client = Program::start("echo_client", &[&server.addr]);
+    let mut stdin = client.child.stdin.take().unwrap();
+    let output = thread::scope(|scope| {
+        scope.spawn(move || stdin.write_all(input).unwrap());
+        client.finish()
+    });
+    assert!(output.status.success(), "{:?}", output.status);
+    output.stdout
+}
+
+/// A running `echo_server`.
+struct Server {
+    program: Program,
+    stdout: BufReader<ChildStdout>,
+    addr: String,
+}
+
+impl Server {
+    /// Returns when it listens.
+    fn start() -> Server {
+        let mut program = Program::start("echo_server", &["127.0.0.1:0"]);
+        let mut stdout = BufReader::new(program.child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let addr = line
+            .strip_prefix("listening on ")
+            .unwrap_or_else(|| panic!("{line:?}"))
+            .trim_end()
+            .to_owned();
+        Server {
+            program,
+            stdout,
+            addr,
+        }
+    }
+
+    /// Sends a signal, upon which it must succeed; returns its last words.
+    fn stop(self, signal: &str) -> String {
+        self.end(signal).0
+    }
+
+    /// As `stop`, with what it wrote to standard error all along.
+    fn end(mut self, signal: &str) -> (String, String) {
+        let pid = self.program.id().to_string();
+        assert!(Command::new("kill")
+            .args(["-s", signal, &pid])
+            .status()
+            .unwrap()
+            .success());
+        let last_words = io::read_to_string(self.stdout).unwrap();
+        let output = self.program.finish();
+        assert!(output.status.success(), "{output:?}");
+        (last_words, text(&output.stderr).to_owned())
+    }
+}
+
+/// A child process with pipes, which is killed when it is dropped or lasts too long.
+struct Program {
+    child: Child,
+    /// Dropping it ends the watch.
+    _watched: Sender<()>,
+}
+
+impl Program {
+    fn start(name: &str, args: &[&str]) -> Program {
+        Program::from(Command::new(example(name)).args(args))
+    }
+
+    fn from(command: &mut Command) -> Program {
+        let pipes = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let child = pipes
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let (_watched, watch) = mpsc::channel();
+        let pid = child.id().to_string();
+        thread::spawn(move || {
+            if watch.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                let _gone = Command::new("kill").args(["-s", "KILL", &pid]).status();
+            }
+        });
+        Program { child, _watched }
+    }
+
+    fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for its end; the output is what has not been read of it. Its input ends, unless it was taken out.
+    fn finish(&mut self) -> Output {
+        drop(self.child.stdin.take());
+        let (stdout, stderr) = (self.child.stdout.take(), self.child.stderr.take());
+        let rest = |pipe: &mut dyn Read| {
+            let mut rest = Vec::new();
+            pipe.read_to_end(&mut rest).unwrap();
+            rest
+        };
+        thread::scope(|scope| {
+            let stderr = scope.spawn(|| stderr.map_or(Vec::new(), |mut pipe| rest(&mut pipe)));
+            Output {
+                stdout: stdout.map_or(Vec::new(), |mut pipe| rest(&mut pipe)),
+                stderr: stderr.join().unwrap(),
+                status: self.child.wait().unwrap(),
+            }
+        })
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _status = self.child.wait();
+    }
+}
