@@ -98,7 +98,7 @@ fn mappings() -> io::Result<usize> {
 
 /// Linux hands out memory it does not have, and kills the process when it comes to the last of it: so say it before.
 fn warn_of_memory(count: usize) {
-    let needed = 4_700 * count as u64;
+    let needed = (count as u64).saturating_mul(4_700);
     let info = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let available = kibibytes(&info, "MemAvailable:").map_or(u64::MAX, |available| available << 10);
     if available < needed {

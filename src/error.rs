@@ -1,6 +1,7 @@
 //! The errors that the runtime itself can answer.
 
 use std::any::Any;
+use std::io::Write;
 use std::{error, fmt, io};
 
 /// A deadline passed before the operation was done.
@@ -132,6 +133,11 @@ impl JoinError {
 pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> Option<&str> {
     let literal = panic.downcast_ref::<&'static str>().copied();
     literal.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+}
+
+/// Writes a line to standard error. If that fails the line is lost; `eprintln!` would panic.
+pub(crate) fn report(line: fmt::Arguments<'_>) {
+    drop(io::stderr().write_all(format!("{line}\n").as_bytes()));
 }
 
 impl fmt::Display for JoinError {

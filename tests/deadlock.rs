@@ -2,7 +2,7 @@
 
 mod children;
 
-use children::{Case, Running};
+use children::Running;
 use multitask::net::{TcpListener, TcpStream};
 use multitask::{sleep, spawn, task, yield_now, Scheduler};
 use std::cell::RefCell;
@@ -111,35 +111,39 @@ fn named(name: &str) -> task::Builder {
 
 fn run_names_every_task_its_place_and_what_it_waits_for() {
     let scheduler = Scheduler::new().unwrap();
-    let line = line!() + 1;
-    let parked = named("first").spawn_on(&scheduler, task::park).unwrap();
-    named("second")
-        .spawn_on(&scheduler, move || parked.join())
-        .unwrap();
-    scheduler.spawn(|| task::shield(task::park));
+    let (first, builder) = (line!(), named("first"));
+    let parked = builder.spawn_on(&scheduler, task::park).unwrap();
+    let (second, builder) = (line!(), named("second"));
+    let joins = builder.spawn_on(&scheduler, move || parked.join());
+    let third = line!() + 1;
+    let shielded = scheduler.spawn(|| task::shield(task::park));
     scheduler.spawn(|| "this one ends");
     let report = scheduler.run().unwrap_err().to_string();
     let lines: Vec<_> = report.lines().collect();
+    let title = lines[0];
     assert!(
-        lines[0].contains("deadlock") && lines[0].contains("3 tasks"),
+        title.contains("deadlock") && title.contains("3 tasks"),
         "{report}"
     );
-    let parts: [&[&str]; 3] = [
-        &["task 'first' (#", "parked"],
-        &["task 'second' (#", "waiting for another task to end"],
-        &["task '<unnamed>' (#", "parked"],
+    let expected = [
+        ("task 'first' (#", first + 1, "parked"),
+        (
+            "task 'second' (#",
+            second + 1,
+            "waiting for another task to end",
+        ),
+        ("task '<unnamed>' (#", third, "parked"),
     ];
-    for (n, parts) in parts.into_iter().enumerate() {
-        let place = format!("tests/deadlock.rs:{}:", line as usize + n);
-        let found = lines[1 + n];
-        assert!(found.contains(&place), "{place} is missing in {report}");
-        assert!(
-            parts.iter().all(|part| found.contains(part)),
-            "{parts:?} are missing in {report}"
-        );
+    for (line, (title, place, why)) in lines[1..].iter().zip(expected) {
+        let place = format!("tests/deadlock.rs:{place}:");
+        for part in [title, &place, why] {
+            assert!(line.contains(part), "{part} is missing in {line}");
+        }
     }
     assert_eq!(lines.len(), 4, "{report}");
     assert_eq!(scheduler.stats().tasks, 3);
+    shielded.task().unpark();
+    drop(joins);
 }
 
 fn turn_reports_a_deadlock_when_it_would_wait_for_ever() {

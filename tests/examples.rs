@@ -5,7 +5,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
@@ -66,14 +66,10 @@ fn a_reset_connection_ends_its_own_task_only() {
 #[cfg(target_os = "linux")] // `prlimit` is
 fn a_server_without_descriptors_serves_again_when_one_is_free() {
     let server = Server::start();
-    // What it has open now, and one more.
-    let open = std::fs::read_dir(format!("/proc/{}/fd", server.program.id())).unwrap();
-    let highest = open.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let highest: u32 = highest.map(|fd| fd.parse().unwrap()).max().unwrap();
-    let (pid, limit) = (
-        server.program.id().to_string(),
-        format!("--nofile={}", highest + 2),
-    );
+    let pid = server.program.id().to_string();
+    let open = |fd: &u32| Path::new(&format!("/proc/{pid}/fd/{fd}")).is_symlink();
+    let second_free = (0..).filter(|fd| !open(fd)).nth(1).unwrap();
+    let limit = format!("--nofile={second_free}"); // one more, and no further
     assert!(Command::new("prlimit")
         .args(["--pid", &pid, &limit])
         .status()

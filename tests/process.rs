@@ -2,7 +2,7 @@
 
 mod children;
 
-use children::{Case, Running};
+use children::Running;
 use multitask::{sleep, spawn, task, yield_now, Scheduler};
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;

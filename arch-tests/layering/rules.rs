@@ -85,19 +85,16 @@ pub fn check(files: &Files, dependencies: &BTreeSet<String>, layers: &str) -> Ve
     faults.extend(root_items(files));
     faults.extend(unlisted(&source, &layers));
     faults.extend(stale(&source, &layers));
-    faults.extend(
-        source
-            .imports
-            .iter()
-            .filter_map(|import| against_layers(&source, &layers, import)),
-    );
-    faults.extend(
-        source
-            .imports
-            .iter()
-            .filter_map(|import| against_alone(&layers, import)),
-    );
-    faults.extend(cycles(&source.imports));
+    let mut downwards = Vec::new();
+    for import in &source.imports {
+        faults.extend(against_alone(&layers, import));
+        match against_layers(&source, &layers, import) {
+            Some(fault) => drop(faults.insert(fault)),
+            // One that goes up is told of once, not with every circle that it closes.
+            None => downwards.push(import),
+        }
+    }
+    faults.extend(cycles(&downwards));
     faults.into_iter().collect()
 }
 
@@ -242,9 +239,13 @@ fn against_alone(layers: &Layers, import: &Import) -> Option<Fault> {
 }
 
 /// One fault for each cycle, at the import that closes it.
-fn cycles(imports: &[Import]) -> Vec<Fault> {
+fn cycles(imports: &[&Import]) -> Vec<Fault> {
     let mut graph: BTreeMap<&Path, BTreeMap<&Path, &Import>> = BTreeMap::new();
-    for import in imports.iter().filter(|import| !import.from.is_empty()) {
+    for import in imports
+        .iter()
+        .copied()
+        .filter(|import| !import.from.is_empty())
+    {
         match &import.to {
             Target::Module(to) if !to.is_empty() && *to != import.from => {
                 graph

@@ -14,7 +14,7 @@
 use super::header::{Header, CX, HANDLE};
 use super::job::{drop_quietly, Ending, Job};
 use super::waiter::Waiter;
-use crate::error::{panic_message, JoinError};
+use crate::error::{panic_message, report, JoinError};
 use std::ptr;
 use std::sync::atomic::Ordering;
 
@@ -123,12 +123,12 @@ impl Header {
         // SAFETY: by invariant 1 the result is ours.
         let panic = unsafe { self.job.get().dispose(&self.payload) };
         if let (Some(panic), true) = (panic, panicked) {
-            eprintln!(
+            report(format_args!(
                 "{}, spawned at {}, panicked and nobody joined it: {}",
                 self.title(),
                 self.place(),
                 panic_message(&*panic).unwrap_or("Box<dyn Any>")
-            );
+            ));
             drop_quietly(|| drop(panic));
         }
     }

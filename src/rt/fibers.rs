@@ -126,9 +126,14 @@ impl Fibers {
         self.classes.iter_mut().flat_map(take).collect()
     }
 
-    /// Takes back the stack of a fiber that has ended.
+    /// Takes back the stack of a fiber that has ended, and gives its memory to the system.
     pub(super) fn put(&mut self, size: u32, fiber: Fiber) {
         self.class(size).pool.put(fiber.into_slot());
+    }
+
+    /// Takes back the stack of a fiber that has ended; the pool will be dropped.
+    pub(super) fn put_last(&mut self, size: u32, fiber: Fiber) {
+        self.class(size).pool.put_last(fiber.into_slot());
     }
 
     #[inline]

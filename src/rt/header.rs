@@ -19,8 +19,10 @@ use super::home::{Bell, Home};
 use super::job::{Job, Payload};
 use super::scope::Scopes;
 use crate::base::list::{Linked, Links};
+use crate::base::prefetch::prefetch;
 use crate::base::slab::Slab;
 use std::cell::{Cell, UnsafeCell};
+use std::mem::size_of;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::Thread;
@@ -28,38 +30,38 @@ use std::thread::Thread;
 /// See the head of this file.
 #[repr(C, align(64))]
 pub(crate) struct Header {
-    // What a switch and a wake touch comes first.
+    // The first two lines are what a switch and a wake touch.
     /// Epoch and state of the wait that the owner is in; only `waiter` knows its layout.
     pub(super) word: AtomicU64,
-    /// How far the task and its handle are; see `end`.
-    pub(super) join: AtomicU32,
-    /// See invariant 5.
-    refs: AtomicU32,
     /// The worker that the task runs on. For a plain thread: that of its default scheduler while it runs that one's
     /// loop to wait.
     pub(super) home: Cell<Option<&'static Home<Header>>>,
     /// The suspended task; `None` before its first suspension and after its end.
     pub(super) fiber: UnsafeCell<Option<Fiber>>,
-    /// The fiber lives in the header (or did until it was resumed): the task has been suspended at least once.
-    pub(super) housed: Cell<bool>,
+    /// How far the task and its handle are; see `end`.
+    pub(super) join: AtomicU32,
+    /// See invariant 5.
+    refs: AtomicU32,
     /// How the task leaves its stack.
     pub(super) switch: Cell<Switch>,
+    /// The timeouts and shields that it is inside of.
+    pub(crate) scopes: Scopes,
+    /// The fiber lives in the header (or did until it was resumed): the task has been suspended at least once.
+    pub(super) housed: Cell<bool>,
     /// Cancelling was asked for.
     pub(super) cancelled: Cell<bool>,
     /// In this wait the task does not listen to cancelling or to its scopes.
     pub(super) deaf: Cell<bool>,
     /// What it waits for, or did last.
     pub(crate) why: Cell<Why>,
-    /// The timeouts and shields that it is inside of.
-    pub(crate) scopes: Scopes,
+    /// For a plain thread: its wait was won by another, who has done with this header.
+    pub(super) up: AtomicBool,
     /// The code behind `payload`.
     pub(super) job: Cell<Job>,
-    /// Whom to wake at the end; valid while the state says JOINING.
+    /// Whom to wake at the end; valid while `join` says so.
     pub(super) joiner: UnsafeCell<Option<(&'static Header, u64)>>,
     /// `park` and `unpark` of the public face: a token, or whom to wake.
     pub(super) token: AtomicU64,
-    /// For a plain thread: its wait was won by another, who has done with this header.
-    pub(super) up: AtomicBool,
     /// Among the worker's tasks that have been suspended.
     links: Links<Header>,
     /// Its place in the slab.
@@ -74,6 +76,10 @@ pub(crate) struct Header {
     /// The closure, then its result.
     pub(super) payload: Payload,
 }
+
+/// A task that has not started costs this, and what its closure holds beyond 48 bytes.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Header>() == 256);
 
 // SAFETY: by invariant 2 for the cells; the rest is atomic.
 unsafe impl Sync for Header {}
@@ -258,6 +264,14 @@ impl Header {
         thread.expect("a plain thread's header")
     }
 
+    /// Fetches what a switch touches.
+    #[inline(always)]
+    pub(super) fn prefetch(&self) {
+        let start: *const Header = self;
+        prefetch(start);
+        prefetch(start.cast::<u8>().wrapping_add(64));
+    }
+
     /// One more reference, for somebody who has one.
     pub(crate) fn retain(&'static self) -> &'static Header {
         self.refs.fetch_add(1, Ordering::Relaxed);
@@ -392,6 +406,9 @@ impl Home<Header> {
 pub(crate) struct Cx {
     /// The task that runs; `None` on a plain thread and in the worker's own code.
     pub(crate) task: Cell<Option<&'static Header>>,
+    /// The header of the plain thread, once it has one. A loop that runs inside a wait has one of its own, should it
+    /// have to wait outside of any task: a header is in one wait at a time.
+    pub(crate) thread: Cell<Option<&'static Header>>,
     /// The home of the worker whose loop runs on this thread.
     pub(crate) home: Cell<Option<&'static Home<Header>>>,
     /// Operations that the running task may still do before it has to let others run.
@@ -403,6 +420,7 @@ thread_local! {
     pub(crate) static CX: Cx = const {
         Cx {
             task: Cell::new(None),
+            thread: Cell::new(None),
             home: Cell::new(None),
             budget: Cell::new(0),
         }

@@ -11,9 +11,9 @@ use std::cell::UnsafeCell;
 use std::mem::{align_of, size_of, MaybeUninit};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
-/// Room for a closure or a result of up to 64 bytes.
+/// Room for a closure or a result of up to 48 bytes.
 #[repr(C, align(16))]
-pub(crate) struct Payload(UnsafeCell<MaybeUninit<[u8; 64]>>);
+pub(crate) struct Payload(UnsafeCell<MaybeUninit<[u8; 48]>>);
 
 /// The functions that know the types behind a payload.
 #[derive(Clone, Copy)]

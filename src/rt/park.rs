@@ -20,7 +20,6 @@ use super::unwind::{can_raise, raise, Target};
 use super::waiter::Waiter;
 use super::worker::{with_default, with_running};
 use crate::error::{Cancelled, Deadlock, Timeout};
-use std::cell::Cell;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -72,25 +71,27 @@ pub(crate) fn me() -> &'static Header {
 }
 
 /// The header of this thread; it lives as long as the thread.
+#[cold]
 fn this_thread() -> &'static Header {
-    struct Own(Cell<Option<&'static Header>>);
-    impl Drop for Own {
+    if let Some(header) = CX.with(|cx| cx.thread.get()) {
+        return header;
+    }
+    struct Farewell;
+    impl Drop for Farewell {
         fn drop(&mut self) {
-            if let Some(header) = self.0.take() {
+            if let Some(header) = CX.with(|cx| cx.thread.take()) {
                 header.release();
             }
         }
     }
     thread_local! {
-        static OWN: Own = const { Own(Cell::new(None)) };
+        static FAREWELL: Farewell = const { Farewell };
     }
-    let own = OWN.try_with(|own| {
-        let header = own.0.get().unwrap_or_else(Header::new_thread);
-        own.0.set(Some(header));
-        header
-    });
-    // In the last moments of a thread: a header that is never given back.
-    own.unwrap_or_else(|_| Header::new_thread())
+    // In the last moments of a thread its header is not given back.
+    let _farewell = FAREWELL.try_with(|_| ());
+    let header = Header::new_thread();
+    CX.with(|cx| cx.thread.set(Some(header)));
+    header
 }
 
 // ---- parking ----
@@ -199,6 +200,8 @@ impl Wait {
         let cancelled = listens && me.cancelled.get() && !me.scopes.shielded();
         // If it was woken already, that counts, and cancelling is met again at the next wait.
         if cancelled && waiter.retract() {
+            // Who catches this and waits again, for ever, still lets others run.
+            charge();
             return Step::Over(interrupted(Interrupt::Cancelled, Target::Task, raisable));
         }
         let limit = if listens { me.scopes.limit() } else { None };
@@ -291,7 +294,17 @@ impl Wait {
             let timer = self
                 .deadline()
                 .map(|deadline| worker.arm(deadline, self.waiter));
+            // The loop must not take itself for deadlocked while this thread waits for a descriptor.
+            let io = usize::from(me.why.get().is_io());
+            worker
+                .home
+                .waiting_io
+                .set(worker.home.waiting_io.get() + io);
             let served = worker.run_until(|| me.up.load(Ordering::Acquire));
+            worker
+                .home
+                .waiting_io
+                .set(worker.home.waiting_io.get() - io);
             if let Some(timer) = timer {
                 worker.disarm(timer);
             }

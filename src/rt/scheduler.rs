@@ -8,11 +8,11 @@
 //!    looks whether it is closed; closing is announced first, and the inbox emptied then.
 
 use super::fibers;
-use super::header::{Header, CX};
+use super::header::Header;
 use super::home::{Home, Message};
 use super::reactor::Patience;
 use super::worker::{set_default, with_default, Worker};
-use crate::error::{Deadlock, JoinError};
+use crate::error::{report, Deadlock, JoinError};
 use std::cell::OnceCell;
 use std::fmt;
 use std::io;
@@ -198,10 +198,9 @@ impl Scheduler {
         &self.worker
     }
 
-    /// Whether the caller is a task of this scheduler.
+    /// Whether the caller is a task of this scheduler, or of one that such a task runs.
     pub(crate) fn runs_here(&self) -> bool {
-        CX.with(|cx| cx.home.get())
-            .is_some_and(|here| ptr::eq(here, self.worker.home))
+        self.worker.is_entered()
     }
 
     /// Ends all tasks; true if that could be done.
@@ -212,7 +211,7 @@ impl Scheduler {
             Err(_) => {
                 let headline =
                     "a scheduler was dropped, and these tasks will never end; they are abandoned:";
-                eprintln!("{}", self.worker.report(headline));
+                report(format_args!("{}", self.worker.report(headline)));
                 false
             }
         }
@@ -226,7 +225,9 @@ impl Scheduler {
 
 impl Drop for Scheduler {
     fn drop(&mut self) {
-        if !self.worker.is_finished() && !self.wind_up() {
+        // Tasks that were abandoned must not run again, though a late waker may have sent one here.
+        let haunted = self.shared.haunted.load(Ordering::Relaxed);
+        if !haunted && !self.worker.is_finished() && !self.wind_up() {
             self.abandon();
         }
         self.shared.closed.store(true, Ordering::SeqCst);
@@ -426,6 +427,11 @@ impl Drop for ThreadDefault {
             unsafe { set_default(ptr::null()) };
         }
         if let Some(scheduler) = self.0.take() {
+            if scheduler.runs_here() {
+                // A task has called `exit`: its loop and its stack are still in use below us.
+                std::mem::forget(scheduler);
+                return;
+            }
             if !scheduler.worker.is_finished() {
                 scheduler.abandon();
             }

@@ -188,25 +188,39 @@ impl StackPool {
         Ok(slot)
     }
 
+    /// Takes a slot back as it is: its memory goes when the pool is dropped, which is what the caller will do next.
+    ///
+    /// # Panics
+    ///
+    /// The slot comes from another pool.
+    pub(crate) fn put_last(&mut self, slot: Slot) {
+        self.expect_ours(&slot);
+        self.live -= 1;
+        self.returned.push(slot);
+    }
+
     /// Takes a slot back and gives its memory to the system; its guard stays.
     ///
     /// # Panics
     ///
     /// The slot comes from another pool.
     pub(crate) fn put(&mut self, slot: Slot) {
-        let start = slot.limit.get();
-        assert!(
-            self.slabs
-                .iter()
-                .any(|slab| slab.contains(start, self.layout)),
-            "a stack was put into a pool that it is not from"
-        );
-        let usable = (start + self.layout.guard) as *mut u8;
+        self.expect_ours(&slot);
+        let usable = (slot.limit.get() + self.layout.guard) as *mut u8;
         // SAFETY: the usable pages of a slot that `slot` owned, by 2; nothing on them is needed. Refused for locked
         // memory, which then stays.
         let _best_effort = unsafe { mem::discard(usable, self.layout.size) };
         self.live -= 1;
         self.returned.push(slot);
+    }
+
+    fn expect_ours(&self, slot: &Slot) {
+        let start = slot.limit.get();
+        let ours = self
+            .slabs
+            .iter()
+            .any(|slab| slab.contains(start, self.layout));
+        assert!(ours, "a stack was put into a pool that it is not from");
     }
 
     /// A slot that never was handed out.
@@ -324,13 +338,29 @@ struct Slab {
     entry: &'static Entry,
 }
 
+/// Address space that is left for others when stacks take the rest: without it the next allocation would end the process,
+/// where the promise of one stack less is an error.
+const HEADROOM: usize = if usize::BITS == 64 {
+    64 << 20
+} else {
+    16 << 20
+};
+
+/// Maps `len` bytes if [`HEADROOM`] is left after that.
+fn reserve_with_headroom(len: usize) -> io::Result<*mut u8> {
+    let start = mem::reserve(len + HEADROOM)?;
+    // SAFETY: the end of what was mapped above.
+    unsafe { mem::release(start.wrapping_add(len), HEADROOM) }?;
+    Ok(start)
+}
+
 impl Slab {
     /// Maps `wanted` slots, or as many as one slab may have and the system gives.
     fn map(wanted: usize, layout: Layout) -> io::Result<Slab> {
         let mut slots = wanted.min(MAX_SLAB / layout.stride).max(1);
         // Address space may be short (RLIMIT_AS) or counted (vm.overcommit_memory = 2): ask for less before giving up.
         let start = loop {
-            match mem::reserve(slots * layout.stride) {
+            match reserve_with_headroom(slots * layout.stride) {
                 Ok(start) => break start as usize,
                 Err(_) if slots > 1 => slots /= 2,
                 Err(error) => return Err(no_address_space(layout, &error)),

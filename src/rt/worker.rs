@@ -32,6 +32,9 @@ use std::time::{Duration, Instant};
 
 /// Task runs between two looks at descriptors and timers.
 const QUOTA: u32 = 64;
+/// How many task runs before its turn a task's header is fetched, and then its stack.
+const FAR_AHEAD: usize = 8;
+const AHEAD: usize = 4;
 /// Operations that a task may do without waiting before it has to let others run.
 const BUDGET: u32 = 128;
 /// How long a worker on which nothing can happen waits before it first asks whether another thread could wake it,
@@ -58,6 +61,8 @@ pub(crate) struct Worker {
     /// Task runs left until descriptors are polled.
     quota: Cell<u32>,
     next_trim: Cell<Option<Instant>>,
+    /// The loop runs on this thread, here or below other loops.
+    entered: Cell<bool>,
 }
 
 thread_local! {
@@ -118,6 +123,7 @@ impl Worker {
             suspended: List::new(),
             quota: Cell::new(0),
             next_trim: Cell::new(None),
+            entered: Cell::new(false),
         })
     }
 
@@ -129,6 +135,8 @@ impl Worker {
     /// Nothing can ever happen again, and `done` is not.
     pub(crate) fn run_until(&self, done: impl Fn() -> bool) -> Result<(), Deadlock> {
         let _running = self.enter();
+        // What was sent before comes first: a task that was cancelled before the loop began never starts.
+        self.receive();
         let mut doubt = DOUBT.0;
         while !done() && !self.run_ready(&done) {
             self.receive();
@@ -144,7 +152,8 @@ impl Worker {
             if !hopeless {
                 doubt = DOUBT.0;
             } else if slept && self.is_quiet() {
-                if is_alone() {
+                // Another thread may have sent something and ended in between: quiet counts if we were alone before.
+                if is_alone() && self.is_quiet() {
                     return Err(self.deadlock());
                 }
                 doubt = DOUBT.1;
@@ -165,7 +174,7 @@ impl Worker {
             self.look(Patience::None);
         } else if patience == Patience::Forever && self.is_quiet() {
             while self.is_quiet() {
-                if is_alone() {
+                if is_alone() && self.is_quiet() {
                     return Err(self.deadlock());
                 }
                 self.look(Patience::Until(Instant::now() + DOUBT.1));
@@ -184,6 +193,11 @@ impl Worker {
             }
         }
         Ok(ready)
+    }
+
+    /// Whether the loop runs: it must not be run again from inside.
+    pub(crate) fn is_entered(&self) -> bool {
+        self.entered.get()
     }
 
     /// Whether no task is left, nor a message that could bring one.
@@ -478,18 +492,18 @@ impl Worker {
             return Some(due);
         }
         let surplus = self.fibers.borrow_mut().trim();
-        self.end_fibers(surplus);
+        self.end_fibers(surplus, Fibers::put);
         self.next_trim.set(Some(now + TRIM));
         self.next_trim.get()
     }
 
-    /// Lets idle fibers return, and takes their stacks back.
-    fn end_fibers(&self, fibers: Vec<(u32, Fiber)>) {
+    /// Lets idle fibers return, and their stacks be taken back.
+    fn end_fibers(&self, fibers: Vec<(u32, Fiber)>, put: fn(&mut Fibers, u32, Fiber)) {
         for (size, mut fiber) in fibers {
             // With no current task the body returns.
             CX.with(|cx| cx.task.set(None));
             fiber.resume();
-            self.fibers.borrow_mut().put(size, fiber);
+            put(&mut self.fibers.borrow_mut(), size, fiber);
         }
     }
 
@@ -526,34 +540,44 @@ impl Worker {
     // ---- entering and leaving ----
 
     /// Makes this worker the one that runs on this thread until the guard is dropped.
-    fn enter(&self) -> Running {
+    fn enter(&self) -> Running<'_> {
         if !HAS_SIGNAL_STACK.with(|has| has.replace(true)) {
             // Without it an overflow is a bare fault, which is no reason not to run.
             drop(overflow::prepare_thread());
         }
         Running {
+            entered: (self, self.entered.replace(true)),
             worker: WORKER.with(|worker| worker.replace(self)),
             home: CX.with(|cx| cx.home.replace(Some(self.home))),
             task: CX.with(|cx| cx.task.take()),
+            thread: CX.with(|cx| cx.thread.take()),
             budget: CX.with(|cx| cx.budget.get()),
         }
     }
 }
 
 /// What was running on this thread before; see invariant 2.
-struct Running {
+struct Running<'a> {
+    /// Whether the one that is entered was already.
+    entered: (&'a Worker, bool),
     worker: *const Worker,
     home: Option<&'static Home<Header>>,
     task: Option<&'static Header>,
+    thread: Option<&'static Header>,
     budget: u32,
 }
 
-impl Drop for Running {
+impl Drop for Running<'_> {
     fn drop(&mut self) {
+        let (entered, before) = self.entered;
+        entered.entered.set(before);
         WORKER.with(|worker| worker.set(self.worker));
         CX.with(|cx| {
             cx.home.set(self.home);
             cx.task.set(self.task);
+            if let Some(inner) = cx.thread.replace(self.thread) {
+                inner.release();
+            }
             cx.budget.set(self.budget);
         });
     }
@@ -567,7 +591,7 @@ impl Drop for Worker {
         // SAFETY: the seat is the loop's, and the loop is over.
         let seat = unsafe { (*self.seat.get()).take() };
         idle.extend(seat.map(|fiber| (0, fiber)));
-        self.end_fibers(idle);
+        self.end_fibers(idle, Fibers::put_last);
         drop(running);
         self.home.close();
     }
@@ -628,7 +652,26 @@ impl Worker {
 fn pop_here() -> Option<&'static Header> {
     let home = CX.with(|cx| cx.home.get())?;
     // SAFETY: its loop runs on this thread.
-    unsafe { home.pop() }
+    let next = unsafe { home.pop() };
+    // SAFETY: as above.
+    if unsafe { home.ready() } > FAR_AHEAD {
+        look_ahead(home);
+    }
+    next
+}
+
+/// With many tasks in turn each has left the caches when it comes to it again: fetches the header of one, and the stack
+/// of one whose header has been fetched.
+#[inline(always)]
+fn look_ahead(home: &Home<Header>) {
+    // SAFETY: the caller's loop runs on this thread.
+    if let Some(task) = unsafe { home.peek(FAR_AHEAD) } {
+        task.prefetch();
+    }
+    // SAFETY: as above.
+    if let Some(task) = unsafe { home.peek(AHEAD) } {
+        task.switch.get().prefetch();
+    }
 }
 
 /// Cancels a task on its home thread.

@@ -2,7 +2,7 @@
 
 use super::current::Task;
 use super::join::JoinHandle;
-use crate::error::{Deadlock, JoinError};
+use crate::error::{report, Deadlock, JoinError};
 use crate::rt::fibers::rounded;
 use crate::rt::header::{Birth, Header};
 use crate::rt::home::Message;
@@ -235,7 +235,9 @@ impl Scheduler {
             // It holds what it borrowed: it has to go before the caller does.
             cancel_here(handle.task().header());
             if let Err(deadlock) = self.worker().run_until(|| handle.is_finished()) {
-                eprintln!("block_on cannot give up: its task waits in a destructor. {deadlock}");
+                report(format_args!(
+                    "block_on cannot give up: its task waits in a destructor. {deadlock}"
+                ));
                 abort();
             }
         }

@@ -30,7 +30,7 @@ pub fn ends<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
 }
 
 /// Counts how often it (or a clone) is dropped.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Drops(Arc<AtomicUsize>);
 
 impl Drops {
@@ -44,6 +44,7 @@ impl Drops {
     }
 }
 
+#[derive(Debug)]
 pub struct Dropped(Drops);
 
 impl Drop for Dropped {
