@@ -31,6 +31,7 @@
 mod base;
 mod blocking;
 mod error;
+mod guide;
 #[allow(unsafe_code)]
 mod io;
 #[allow(unsafe_code)]

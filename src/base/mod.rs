@@ -3,8 +3,6 @@
 pub(crate) mod inbox;
 #[allow(unsafe_code)]
 pub(crate) mod list;
-#[allow(unsafe_code)]
-pub(crate) mod prefetch;
 pub(crate) mod ring;
 pub(crate) mod slab;
 pub(crate) mod wheel;

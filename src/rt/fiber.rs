@@ -6,7 +6,6 @@
 //! 3. A [`Switch`] is used on the stack of the fiber that it was given to, while that fiber runs.
 
 use super::stack::Slot;
-use crate::base::prefetch::prefetch;
 use corosensei::{Coroutine, Yielder};
 use std::mem::ManuallyDrop;
 use std::ptr;
@@ -42,9 +41,6 @@ impl Fiber {
     }
 }
 
-/// Cache lines at the top of a stack that a task suspended in its first function uses.
-const TOP_LINES: usize = 6;
-
 /// The way from a fiber's body back to whoever resumed it.
 #[derive(Clone, Copy)]
 pub(crate) struct Switch(*const Yielder<(), ()>);
@@ -52,15 +48,6 @@ pub(crate) struct Switch(*const Yielder<(), ()>);
 impl Switch {
     pub(crate) const fn none() -> Self {
         Switch(ptr::null())
-    }
-
-    /// Fetches the top of the fiber's stack: what a task that was suspended not far down will touch first.
-    #[inline(always)]
-    pub(crate) fn prefetch(self) {
-        let top = self.0.cast::<u8>();
-        for line in 0..TOP_LINES {
-            prefetch(top.wrapping_sub(line * 64));
-        }
     }
 
     /// Suspends the fiber that is running until it is resumed.

@@ -19,7 +19,6 @@ use super::home::{Bell, Home};
 use super::job::{Job, Payload};
 use super::scope::Scopes;
 use crate::base::list::{Linked, Links};
-use crate::base::prefetch::prefetch;
 use crate::base::slab::Slab;
 use std::cell::{Cell, UnsafeCell};
 use std::mem::size_of;
@@ -262,14 +261,6 @@ impl Header {
         // SAFETY: as in `is_thread`.
         let thread = unsafe { (*self.thread.get()).clone() };
         thread.expect("a plain thread's header")
-    }
-
-    /// Fetches what a switch touches.
-    #[inline(always)]
-    pub(super) fn prefetch(&self) {
-        let start: *const Header = self;
-        prefetch(start);
-        prefetch(start.cast::<u8>().wrapping_add(64));
     }
 
     /// One more reference, for somebody who has one.

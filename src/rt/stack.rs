@@ -124,12 +124,6 @@ impl StackPool {
         }
     }
 
-    /// The usable bytes of each stack, as rounded.
-    #[cfg(test)]
-    pub(crate) fn size(&self) -> usize {
-        self.layout.size
-    }
-
     /// How many slots are handed out.
     #[cfg(test)]
     pub(crate) fn live(&self) -> usize {

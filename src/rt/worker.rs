@@ -32,9 +32,8 @@ use std::time::{Duration, Instant};
 
 /// Task runs between two looks at descriptors and timers.
 const QUOTA: u32 = 64;
-/// How many task runs before its turn a task's header is fetched, and then its stack.
-const FAR_AHEAD: usize = 8;
-const AHEAD: usize = 4;
+/// Messages of other threads taken in at a time.
+const MESSAGES: u32 = 1024;
 /// Operations that a task may do without waiting before it has to let others run.
 const BUDGET: u32 = 128;
 /// How long a worker on which nothing can happen waits before it first asks whether another thread could wake it,
@@ -388,9 +387,12 @@ impl Worker {
         unsafe { self.home.ready() > 0 }
     }
 
-    /// Takes in what other threads sent.
+    /// Takes in what other threads sent; not for ever, if they send without end.
     fn receive(&self) {
-        while let Some(message) = self.home.inbox().pop() {
+        for _ in 0..MESSAGES {
+            let Some(message) = self.home.inbox().pop() else {
+                return;
+            };
             match message {
                 // SAFETY: this is the home thread.
                 Message::Wake(task) => unsafe { self.home.push(task) },
@@ -652,26 +654,7 @@ impl Worker {
 fn pop_here() -> Option<&'static Header> {
     let home = CX.with(|cx| cx.home.get())?;
     // SAFETY: its loop runs on this thread.
-    let next = unsafe { home.pop() };
-    // SAFETY: as above.
-    if unsafe { home.ready() } > FAR_AHEAD {
-        look_ahead(home);
-    }
-    next
-}
-
-/// With many tasks in turn each has left the caches when it comes to it again: fetches the header of one, and the stack
-/// of one whose header has been fetched.
-#[inline(always)]
-fn look_ahead(home: &Home<Header>) {
-    // SAFETY: the caller's loop runs on this thread.
-    if let Some(task) = unsafe { home.peek(FAR_AHEAD) } {
-        task.prefetch();
-    }
-    // SAFETY: as above.
-    if let Some(task) = unsafe { home.peek(AHEAD) } {
-        task.switch.get().prefetch();
-    }
+    unsafe { home.pop() }
 }
 
 /// Cancels a task on its home thread.

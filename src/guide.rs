@@ -1,0 +1,17 @@
+//! The Rust blocks of the documents beside the source, as documentation tests.
+#![cfg(doctest)]
+
+#[doc = include_str!("../README.md")]
+mod readme {}
+
+#[doc = include_str!("../docs/guide/README.md")]
+mod index {}
+
+#[doc = include_str!("../docs/guide/tasks.md")]
+mod tasks {}
+
+#[doc = include_str!("../docs/guide/time-and-cancelling.md")]
+mod time_and_cancelling {}
+
+#[doc = include_str!("../docs/guide/sockets.md")]
+mod sockets {}
