@@ -101,6 +101,8 @@ pub(crate) enum Why {
     Accept,
     Connect,
     Resolve,
+    Ready,
+    Blocking,
 }
 
 impl Why {
@@ -115,12 +117,17 @@ impl Why {
             Why::Accept => "waiting for a connection to accept",
             Why::Connect => "waiting for a connection to be made",
             Why::Resolve => "waiting for a name to be resolved",
+            Why::Ready => "waiting for a descriptor to be ready",
+            Why::Blocking => "waiting for a call that blocks",
         }
     }
 
     /// Whether only a descriptor's readiness ends the wait.
     pub(crate) fn is_io(self) -> bool {
-        matches!(self, Why::Read | Why::Write | Why::Accept | Why::Connect)
+        matches!(
+            self,
+            Why::Read | Why::Write | Why::Accept | Why::Connect | Why::Ready
+        )
     }
 }
 

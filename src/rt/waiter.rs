@@ -226,10 +226,6 @@ impl Linked for Node {
 }
 
 impl Node {
-    pub(crate) fn waiter(&self) -> Waiter {
-        self.waiter
-    }
-
     pub(crate) const fn new(waiter: Waiter) -> Self {
         Node {
             waiter,
