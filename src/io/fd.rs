@@ -65,8 +65,10 @@ pub struct Fd<T: AsFd> {
     watch: OnceLock<Source<OwnedFd>>,
     inner: T,
     nature: OnceLock<Nature>,
-    /// The kernel has no call that does not wait for this kind of descriptor.
-    must_ask: AtomicBool,
+    /// The kernel has no reading that does not wait for this kind of descriptor.
+    read_waits: AtomicBool,
+    /// Nor writing.
+    write_waits: AtomicBool,
     settings: Settings,
 }
 
@@ -77,7 +79,8 @@ impl<T: AsFd> Fd<T> {
             watch: OnceLock::new(),
             inner,
             nature: OnceLock::new(),
-            must_ask: AtomicBool::new(false),
+            read_waits: AtomicBool::new(false),
+            write_waits: AtomicBool::new(false),
             settings: Settings::default(),
         }
     }
@@ -134,31 +137,25 @@ impl<T: AsFd> Fd<T> {
 
     fn send(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         match self.nature()? {
-            Nature::Storage => {
-                let fd = self.inner.as_fd();
-                blocking::file(|| file::write(fd, bufs))
-            }
+            Nature::Storage => self.store(bufs),
             Nature::Stream => self.send_when_ready(bufs, self.settings.write_timeout()),
         }
     }
 
     fn send_when_ready(&self, bufs: &[IoSlice<'_>], limit: Option<Duration>) -> io::Result<usize> {
-        if !self.must_ask.load(Ordering::Relaxed) {
-            let write = || file::write_nowait(self.inner.as_fd(), bufs);
-            match self.retry(Interest::Write, Why::Write, limit, write) {
-                Err(error) if file::is_unsupported(&error) => {
-                    self.must_ask.store(true, Ordering::Relaxed);
-                }
-                done => return done,
-            }
+        let fd = self.inner.as_fd();
+        let write = || without_waiting(&self.write_waits, || file::write_nowait(fd, bufs));
+        // As a result that is no error, it ends the waiting as well.
+        let turn_out = || write().map_or(Ok(None), |done| done.map(Some));
+        if let Some(n) = self.retry(Interest::Write, Why::Write, limit, turn_out)? {
+            return Ok(n);
         }
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         let first = bufs.iter().find(|buf| !buf.is_empty());
         let first = first.map_or(&[][..], |buf| &buf[..buf.len().min(file::PIPE_BUF)]);
         loop {
             self.wait_for_room(deadline)?;
-            let fd = self.inner.as_fd().try_clone_to_owned()?;
-            match blocking::write(fd, first.to_vec(), deadline) {
+            match blocking::write(fd.try_clone_to_owned()?, first.to_vec(), deadline) {
                 // It is non-blocking, and somebody else was quicker.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 done => return done,
@@ -186,40 +183,36 @@ impl<T: AsFd> Fd<T> {
     fn load(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         charge();
         let fd = self.inner.as_fd();
-        let small = bufs.iter().map(|buf| buf.len()).sum::<usize>() <= AT_ONCE;
-        if small && !self.must_ask.load(Ordering::Relaxed) {
-            match file::read_nowait(fd, bufs) {
-                Ok(n) => return Ok(n),
-                Err(error) if file::is_unsupported(&error) => {
-                    self.must_ask.store(true, Ordering::Relaxed);
-                }
-                // It is on the disk; or the call below fails as well.
-                Err(_) => {}
+        if bufs.iter().map(|buf| buf.len()).sum::<usize>() <= AT_ONCE {
+            // A failure is met again below.
+            let read = without_waiting(&self.read_waits, || file::read_nowait(fd, bufs));
+            if let Some(Ok(n)) = read {
+                return Ok(n);
             }
         }
         blocking::file(|| file::read(fd, bufs))
     }
 
+    /// Writes to a file: at once where the system's memory takes it, by the pool where it is full or cannot tell.
+    fn store(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        charge();
+        let fd = self.inner.as_fd();
+        if bufs.iter().map(|buf| buf.len()).sum::<usize>() <= AT_ONCE {
+            // A failure is met again below.
+            let write = without_waiting(&self.write_waits, || file::write_nowait(fd, bufs));
+            if let Some(Ok(n)) = write {
+                return Ok(n);
+            }
+        }
+        blocking::file(|| file::write(fd, bufs))
+    }
+
     fn try_read(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let fd = self.inner.as_fd();
-        match self.without_waiting(|| file::read_nowait(fd, bufs)) {
+        match without_waiting(&self.read_waits, || file::read_nowait(fd, bufs)) {
             Some(done) => done,
             None if ready(fd, Interests::READABLE)?.is_some() => file::read(fd, bufs),
             None => Err(ErrorKind::WouldBlock.into()),
-        }
-    }
-
-    /// Makes a call that does not wait, if the kernel has it.
-    fn without_waiting<R>(&self, call: impl FnOnce() -> io::Result<R>) -> Option<io::Result<R>> {
-        if self.must_ask.load(Ordering::Relaxed) {
-            return None;
-        }
-        match call() {
-            Err(error) if file::is_unsupported(&error) => {
-                self.must_ask.store(true, Ordering::Relaxed);
-                None
-            }
-            done => Some(done),
         }
     }
 
@@ -261,6 +254,23 @@ impl<T: AsFd> Fd<T> {
 
 /// Copying so many bytes out of the system's memory does not keep the others waiting for long.
 const AT_ONCE: usize = 64 << 10;
+
+/// Makes a call that does not wait, if the kernel has it; remembers if not.
+fn without_waiting<R>(
+    waits: &AtomicBool,
+    call: impl FnOnce() -> io::Result<R>,
+) -> Option<io::Result<R>> {
+    if waits.load(Ordering::Relaxed) {
+        return None;
+    }
+    match call() {
+        Err(error) if file::is_unsupported(&error) => {
+            waits.store(true, Ordering::Relaxed);
+            None
+        }
+        done => Some(done),
+    }
+}
 
 fn checked(timeout: Option<Duration>) -> io::Result<Option<Duration>> {
     if timeout == Some(Duration::ZERO) {

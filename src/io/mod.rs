@@ -23,11 +23,14 @@
 //! the descriptor is ready, and make one call then. Only the ends of a [`pipe()`] are non-blocking inside, as sockets are.
 
 mod fd;
+mod gate;
 mod pipe;
 pub(crate) mod source;
+mod stdio;
 mod wait;
 
 pub use crate::rt::reactor::Interests as Interest;
 pub use fd::Fd;
 pub use pipe::{pipe, PipeReader, PipeWriter};
+pub use stdio::{stderr, stdin, stdout, Stderr, StderrLock, Stdin, StdinLock, Stdout, StdoutLock};
 pub use wait::{wait, wait_readable, wait_writable};

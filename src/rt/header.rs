@@ -103,6 +103,7 @@ pub(crate) enum Why {
     Resolve,
     Ready,
     Blocking,
+    Stdio,
 }
 
 impl Why {
@@ -119,6 +120,7 @@ impl Why {
             Why::Resolve => "waiting for a name to be resolved",
             Why::Ready => "waiting for a descriptor to be ready",
             Why::Blocking => "waiting for a call that blocks",
+            Why::Stdio => "waiting for another to unlock a standard stream",
         }
     }
 

@@ -260,6 +260,22 @@ impl WaitList {
         }
     }
 
+    /// Wakes the first whose wait has not ended otherwise; false if there is none.
+    ///
+    /// # Safety
+    /// The caller has exclusive use of this list.
+    pub(crate) unsafe fn wake_one(&self) -> bool {
+        // SAFETY: a node that is in the list lives, by the promise of `push`.
+        while let Some(node) = unsafe { self.0.pop_front() } {
+            // Copied out before it is woken: the node may be gone right after.
+            let waiter = node.waiter;
+            if waiter.wake() {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Wakes all, first come first.
     ///
     /// # Safety

@@ -103,6 +103,11 @@ pub(crate) fn is_unsupported(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOSYS))
 }
 
+/// Whether the descriptor is not open, or not for this direction.
+pub(crate) fn is_closed(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EBADF)
+}
+
 /// So many bytes can be written at once to a pipe that is ready without waiting.
 pub(crate) const PIPE_BUF: usize = libc::PIPE_BUF;
 
