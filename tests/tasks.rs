@@ -84,7 +84,7 @@ fn closures_and_results_of_every_size_and_alignment_arrive_intact() {
     #[repr(align(64))]
     struct Nothing;
     fn aligned<T>(value: &T) -> bool {
-        (value as *const T).addr() % align_of::<T>() == 0
+        (value as *const T).addr().is_multiple_of(align_of::<T>())
     }
     fn through<const N: usize>() {
         let bytes = std::array::from_fn::<u8, N, _>(|n| n as u8 ^ N as u8);
@@ -466,7 +466,7 @@ fn a_stack_is_as_large_as_was_asked() {
             .into_iter()
             .all(|handle| handle.join().unwrap() == 4_000));
         // Of a tiny one some pages are made.
-        let tiny = Builder::new().stack_size(0).spawn(|| yield_now()).unwrap();
+        let tiny = Builder::new().stack_size(0).spawn(yield_now).unwrap();
         tiny.join().unwrap();
         let error = Builder::new()
             .stack_size((1 << 30) + 1)
@@ -643,7 +643,7 @@ fn a_plain_thread_parks_and_is_unparked_as_a_task_is() {
     ends(|| {
         for with_tasks in [false, true] {
             let me = task::current();
-            let live = with_tasks.then(|| spawn(|| task::park()));
+            let live = with_tasks.then(|| spawn(task::park));
             let thread = thread::spawn(move || {
                 for _ in 0..1_000 {
                     me.unpark();
@@ -865,8 +865,9 @@ fn scoped_timeouts_race_with_ends_on_another_thread() {
 
 #[test]
 fn the_destructor_of_a_thread_local_may_use_the_library() {
+    type Last = Box<dyn FnMut()>;
     thread_local! {
-        static LAST: RefCell<Option<OnDrop<Box<dyn FnMut()>>>> = const { RefCell::new(None) };
+        static LAST: RefCell<Option<OnDrop<Last>>> = const { RefCell::new(None) };
     }
     ends(|| {
         for default_first in [None, Some(true), Some(false)] {
@@ -874,7 +875,7 @@ fn the_destructor_of_a_thread_local_may_use_the_library() {
             let handle = remote.handle.clone();
             let (tell, told) = mpsc::channel();
             let thread = thread::spawn(move || {
-                let last = OnDrop(Box::new(move || {
+                let last: OnDrop<Last> = OnDrop(Box::new(move || {
                     sleep(Duration::from_millis(1));
                     yield_now();
                     assert!(timeout(SHORT, task::park).is_err());
@@ -909,4 +910,17 @@ fn the_destructor_of_a_thread_local_may_use_the_library() {
             remote.stop();
         }
     });
+}
+
+#[test]
+fn handles_have_the_auto_traits_that_a_threaded_program_needs() {
+    use multitask::{Handle, JoinHandle};
+    use std::panic::{RefUnwindSafe, UnwindSafe};
+    fn have<T: Send + Sync + UnwindSafe + RefUnwindSafe + Unpin>() {}
+    have::<JoinHandle<u8>>();
+    have::<JoinHandle<std::cell::RefCell<u8>>>();
+    have::<std::thread::Thread>();
+    have::<task::Task>();
+    have::<task::TaskId>();
+    have::<Handle>();
 }

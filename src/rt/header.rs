@@ -15,14 +15,14 @@
 //! 5. `refs` counts references; the task itself holds one until it has ended and its fiber has left the header.
 
 use super::fiber::{Fiber, Switch};
-use super::home::{Bell, Home};
+use super::home::{Bell, Home, Message};
 use super::job::{Job, Payload};
 use super::scope::Scopes;
 use crate::base::list::{Linked, Links};
 use crate::base::slab::Slab;
 use std::cell::{Cell, UnsafeCell};
 use std::mem::size_of;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::Thread;
 
@@ -49,6 +49,8 @@ pub(crate) struct Header {
     pub(super) housed: Cell<bool>,
     /// Cancelling was asked for.
     pub(super) cancelled: Cell<bool>,
+    /// The home thread was told to cancel it, or will be: once is enough, and bounds the messages.
+    cancel_sent: AtomicBool,
     /// In this wait the task does not listen to cancelling or to its scopes.
     pub(super) deaf: Cell<bool>,
     /// What it waits for, or did last.
@@ -82,6 +84,9 @@ const _: () = assert!(size_of::<Header>() == 256);
 
 // SAFETY: by invariant 2 for the cells; the rest is atomic.
 unsafe impl Sync for Header {}
+
+// What a panic leaves half done in a header is seen by nobody: its cells are changed where nothing panics.
+impl RefUnwindSafe for Header {}
 
 impl Linked for Header {
     fn links(&self) -> &Links<Self> {
@@ -147,6 +152,7 @@ impl Default for Header {
             housed: Cell::new(false),
             switch: Cell::new(Switch::none()),
             cancelled: Cell::new(false),
+            cancel_sent: AtomicBool::new(false),
             deaf: Cell::new(false),
             why: Cell::new(Why::Nothing),
             scopes: Scopes::new(),
@@ -214,6 +220,7 @@ impl Header {
     fn init(&self, home: Option<&'static Home<Header>>, id: u64, birth: Birth, refs: u32) {
         self.home.set(home);
         self.cancelled.set(false);
+        self.cancel_sent.store(false, Ordering::Relaxed);
         self.deaf.set(false);
         self.why.set(Why::Nothing);
         self.token.store(0, Ordering::Relaxed);
@@ -289,6 +296,15 @@ impl Header {
     /// Where it runs; for those who hold a reference.
     pub(crate) fn home(&self) -> Option<&'static Home<Header>> {
         self.home.get()
+    }
+
+    /// Has the home thread cancel it; for those who hold a reference.
+    pub(crate) fn send_cancel(&'static self) {
+        if let Some(home) = self.home.get() {
+            if !self.cancel_sent.swap(true, Ordering::Relaxed) {
+                home.send(Message::Cancel(self.retain()));
+            }
+        }
     }
 
     /// Whether cancelling was asked for; for the home thread.

@@ -3,13 +3,13 @@
 use super::current::Task;
 use crate::error::{Cancelled, JoinError};
 use crate::rt::header::{Why, CX};
-use crate::rt::home::Message;
 use crate::rt::park::{charge, park, Interrupt, Mode, Outcome};
 use crate::rt::waiter::Waiter;
 use crate::rt::worker::cancel_here;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr;
 use std::time::{Duration, Instant};
 
@@ -52,6 +52,10 @@ pub struct JoinHandle<T> {
 unsafe impl<T: Send> Send for JoinHandle<T> {}
 // SAFETY: through a shared reference the result cannot be reached.
 unsafe impl<T> Sync for JoinHandle<T> {}
+
+// Whoever panics beside it, a handle stays what it is.
+impl<T> UnwindSafe for JoinHandle<T> {}
+impl<T> RefUnwindSafe for JoinHandle<T> {}
 
 impl<T> JoinHandle<T> {
     /// # Safety
@@ -166,7 +170,7 @@ impl<T> JoinHandle<T> {
         {
             cancel_here(header);
         } else {
-            home.send(Message::Cancel(header.retain()));
+            header.send_cancel();
         }
     }
 
