@@ -6,8 +6,8 @@
 //! 3. `IDLE_HELPERS` counts the threads that wait for work. A job takes one out of that count when it is queued, not
 //!    when the thread wakes up, so a scheduler never takes a busy pool for an idle one.
 
-use crate::rt::header::{Why, CX};
-use crate::rt::park::{park, Mode, Outcome};
+use crate::rt::header::Why;
+use crate::rt::park::{may_block, park, Mode, Outcome};
 use crate::rt::waiter::Waiter;
 use crate::rt::worker::IDLE_HELPERS;
 use std::collections::VecDeque;
@@ -25,7 +25,7 @@ use std::vec;
 /// # Errors
 /// Those of std's lookup; that of interrupting; or no thread can be had.
 pub(crate) fn resolve(host: &str, port: u16) -> io::Result<vec::IntoIter<SocketAddr>> {
-    if CX.with(|cx| cx.task.get()).is_none() {
+    if may_block() {
         return (host, port).to_socket_addrs();
     }
     let host = host.to_owned();

@@ -711,3 +711,35 @@ fn what_a_cancelled_task_caught_may_be_thrown_away_anywhere() {
         .is_err());
     assert_eq!(same.join().unwrap(), 5);
 }
+
+#[test]
+fn a_wait_begun_while_another_task_stands_in_an_unwinding_destructor_is_still_ended() {
+    ends(|| {
+        let scheduler = Scheduler::new().unwrap();
+        let release = Rc::new(Cell::new(false));
+        let held = release.clone();
+        let unwinding = scheduler.spawn_local(move || {
+            let _waits = OnDrop(|| {
+                while !held.get() {
+                    sleep(Duration::from_millis(1));
+                }
+            });
+            task::park();
+        });
+        scheduler.turn(None).unwrap();
+        unwinding.cancel();
+        scheduler.turn(None).unwrap();
+        assert!(!unwinding.is_finished());
+
+        // These begin their waits now, and what ends them comes now as well.
+        let parked = scheduler.spawn(task::park);
+        let late = scheduler.spawn(|| timeout(Duration::from_millis(5), task::park));
+        scheduler.turn(None).unwrap();
+        parked.cancel();
+        scheduler.block_on(|| sleep(Duration::from_millis(20)));
+        release.set(true);
+        assert!(parked.join().unwrap_err().is_cancelled());
+        assert!(late.join().unwrap().is_err());
+        assert!(unwinding.join().unwrap_err().is_cancelled());
+    });
+}

@@ -1000,3 +1000,24 @@ fn a_socket_outlives_the_scheduler_that_used_it_first() {
         }
     });
 }
+
+#[test]
+fn a_plain_thread_that_joins_a_task_of_its_own_scheduler_runs_it() {
+    ends(|| {
+        let scheduler = Scheduler::new().unwrap();
+        let beside = scheduler.spawn(|| sleep(Duration::from_millis(1)));
+        let other = Scheduler::new().unwrap();
+        let handle = other.spawn(|| {
+            sleep(Duration::from_millis(5));
+            1
+        });
+        assert_eq!(handle.join().unwrap(), 1);
+        assert!(
+            !beside.is_finished(),
+            "only the scheduler of the joined task runs"
+        );
+        beside.join().unwrap();
+        drop(other);
+        assert_eq!(scheduler.spawn(|| 2).join().unwrap(), 2);
+    });
+}

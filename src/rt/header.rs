@@ -418,6 +418,8 @@ pub(crate) struct Cx {
     pub(crate) thread: Cell<Option<&'static Header>>,
     /// The home of the worker whose loop runs on this thread.
     pub(crate) home: Cell<Option<&'static Home<Header>>>,
+    /// Stacks of this thread that stand still and may be in the middle of unwinding.
+    pub(crate) unwinding: Cell<u32>,
     /// Operations that the running task may still do before it has to let others run.
     pub(crate) budget: Cell<u32>,
 }
@@ -429,6 +431,7 @@ thread_local! {
             task: Cell::new(None),
             thread: Cell::new(None),
             home: Cell::new(None),
+            unwinding: Cell::new(0),
             budget: Cell::new(0),
         }
     };

@@ -178,7 +178,7 @@ impl<T> JoinHandle<T> {
     fn wait(&self, deadline: Option<Instant>, mode: Mode) -> Outcome {
         charge();
         let header = self.task.header();
-        let waiter = Waiter::here();
+        let waiter = Waiter::here_for(header.home());
         if !header.set_joiner(waiter) {
             // The end was not told of this waiter.
             let retracted = waiter.retract();
