@@ -64,6 +64,10 @@ fn main() {
             a_deadlock_is_reported_when_the_last_other_thread_has_ended,
             Running::succeeds
         ),
+        case!(
+            a_timer_that_was_cancelled_hides_no_deadlock,
+            Running::succeeds
+        ),
         case!(a_sleeping_task_is_no_deadlock, Running::succeeds),
         case!(a_task_in_accept_is_no_deadlock, connects_late),
         case!(
@@ -282,6 +286,28 @@ fn a_deadlock_is_reported_when_the_last_other_thread_has_ended() {
     assert!(start.elapsed() >= 3 * BEYOND_DOUBT);
     drop(end);
     assert!(thread.join().unwrap().is_err());
+}
+
+fn a_timer_that_was_cancelled_hides_no_deadlock() {
+    let scheduler = Scheduler::new().unwrap();
+    let long = Duration::from_secs(3600);
+    let parked = scheduler.spawn(move || {
+        task::park_timeout(long);
+        multitask::timeout(long, task::park).unwrap();
+        task::park();
+    });
+    for _ in 0..2 {
+        scheduler.turn(None).unwrap();
+        parked.task().unpark();
+    }
+    let sleeper = scheduler.spawn(move || sleep(long));
+    scheduler.turn(None).unwrap();
+    sleeper.cancel();
+    assert!(scheduler
+        .run()
+        .unwrap_err()
+        .to_string()
+        .contains("1 task left"));
 }
 
 fn a_sleeping_task_is_no_deadlock() {

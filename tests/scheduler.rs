@@ -935,39 +935,22 @@ fn tasks_left_at_the_end_of_a_thread_are_cancelled_for_their_joiners() {
 fn a_task_abandoned_at_the_end_of_its_thread_never_goes_on() {
     ends(|| {
         static WENT_ON: AtomicUsize = AtomicUsize::new(0);
-        let stop = Arc::new(AtomicBool::new(false));
-        for _ in 0..300 {
-            let (give, take) = mpsc::channel::<task::Task>();
+        const TASKS: usize = 500;
+        for _ in 0..100 {
+            let (give, take) = mpsc::channel();
             let owner = thread::spawn(move || {
-                let parked = spawn(|| {
-                    let _going = OnDrop(|| {
-                        WENT_ON.fetch_add(1, SeqCst);
-                    });
+                let body = || {
                     task::park();
                     WENT_ON.fetch_add(1, SeqCst);
-                });
+                };
+                let parked: Vec<_> = (0..TASKS).map(|_| spawn(body).task().clone()).collect();
                 yield_now();
-                let task = parked.task().clone();
-                drop(parked);
-                give.send(task).unwrap();
+                give.send(parked).unwrap();
             });
-            let (task, stops) = (take.recv().unwrap(), stop.clone());
-            let gone = Arc::new(AtomicBool::new(false));
-            let late = gone.clone();
-            let waker = thread::spawn(move || {
-                while !stops.load(SeqCst) {
-                    // The thread runs no loop any more: this finds it in its last moments, or gone.
-                    task.unpark();
-                    late.store(true, SeqCst);
-                }
-            });
+            // The owner runs no loop any more. This goes on from before its end until after it.
+            let parked: Vec<task::Task> = take.recv().unwrap();
+            parked.iter().for_each(task::Task::unpark);
             owner.join().unwrap();
-            while !gone.load(SeqCst) {
-                std::hint::spin_loop();
-            }
-            stop.store(true, SeqCst);
-            waker.join().unwrap();
-            stop.store(false, SeqCst);
         }
         assert_eq!(WENT_ON.load(SeqCst), 0);
     });

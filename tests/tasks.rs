@@ -81,6 +81,8 @@ fn closures_and_results_of_every_size_and_alignment_arrive_intact() {
     #[repr(align(4096))]
     #[derive(Clone, Copy)]
     struct Page(u8);
+    #[repr(align(32))]
+    struct Half([u8; 32]);
     #[repr(align(64))]
     struct Nothing;
     fn aligned<T>(value: &T) -> bool {
@@ -111,6 +113,15 @@ fn closures_and_results_of_every_size_and_alignment_arrive_intact() {
     }
     let scheduler = Scheduler::new().unwrap();
     scheduler.block_on(|| {
+        let half = |bytes| Half(bytes);
+        let (value, other) = (half([7; 32]), half([8; 32]));
+        let handle = spawn(move || {
+            let inside = &value;
+            assert!(aligned(inside) && inside.0 == [7; 32]);
+            other
+        });
+        let back = handle.join().unwrap();
+        assert!(aligned(&back) && back.0 == [8; 32]);
         through::<0>();
         through::<1>();
         through::<48>();
@@ -610,6 +621,27 @@ fn parking_with_a_time_limit_ends_by_it_and_keeps_a_token_that_comes_later() {
     check();
     let _live = spawn(task::park);
     check();
+}
+
+#[test]
+fn a_token_that_comes_when_the_time_is_up_is_kept_for_the_next_park() {
+    ends(|| {
+        let scheduler = Rc::new(Scheduler::new().unwrap());
+        let late = scheduler.spawn(|| {
+            task::park_timeout(Duration::from_millis(1));
+            task::park();
+        });
+        assert_eq!(scheduler.turn(None).unwrap(), 1);
+        let (own, task) = (scheduler.clone(), late.task().clone());
+        scheduler.spawn_local(move || {
+            // When the other one is ready its timer has fired, and it has not gone on.
+            while own.stats().runnable == 0 {
+                yield_now();
+            }
+            task.unpark();
+        });
+        scheduler.run().unwrap();
+    });
 }
 
 #[test]
