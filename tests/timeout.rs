@@ -5,7 +5,9 @@ mod common;
 use common::{ends, settle, Drops, OnDrop, Random, LONG};
 use multitask::net::{TcpListener, TcpStream};
 use multitask::task::{self, JoinTimeoutError};
-use multitask::{sleep, sleep_until, spawn, timeout, timeout_at, yield_now, Scheduler, Timeout};
+use multitask::{
+    sleep, sleep_until, spawn, spawn_local, timeout, timeout_at, yield_now, Scheduler, Timeout,
+};
 use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind, Read};
 use std::panic::catch_unwind;
@@ -146,21 +148,29 @@ fn a_time_beyond_the_clock_is_never() {
 #[test]
 fn a_deadline_counts_from_the_call_and_not_from_the_wait() {
     everywhere(|| {
-        let busy = Duration::from_millis(20);
+        let woke = Rc::new(Cell::new(false));
+        let sleeper = Rc::new(RefCell::new(None));
+        let (tell, keep) = (woke.clone(), sleeper.clone());
         let (outcome, elapsed) = timed(|| {
-            timeout(busy, || {
+            timeout(SHORT * 2, || {
                 let start = Instant::now();
-                while start.elapsed() < busy / 2 {
+                while start.elapsed() < SHORT * 2 {
                     std::hint::spin_loop();
                 }
-                let waited = Instant::now();
-                // A destructor sees how long the wait took.
-                let _measure = OnDrop(|| assert!(waited.elapsed() <= busy));
+                // The time is up. Counted from the wait there would be more left than this one sleeps.
+                let sleeps = spawn_local(move || {
+                    sleep(SHORT);
+                    tell.set(true);
+                });
+                keep.replace(Some(sleeps));
                 task::park();
             })
         });
         assert_eq!(outcome, Err(Timeout));
-        assert!(elapsed >= busy);
+        assert!(!woke.get());
+        assert!(elapsed >= SHORT * 2);
+        let sleeper = sleeper.take().expect("spawned");
+        sleeper.join().unwrap();
         let (_, elapsed) = timed(|| timeout_at(Instant::now() + SHORT, task::park));
         assert!(elapsed >= SHORT);
     });
