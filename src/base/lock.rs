@@ -112,7 +112,9 @@ mod tests {
             let count = count.clone();
             thread::spawn(move || (0..EACH).for_each(|_| *count.lock() += 1))
         });
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
         assert_eq!(*count.lock(), 4 * EACH);
     }
 
