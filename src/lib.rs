@@ -41,6 +41,8 @@ mod sys;
 
 pub mod net;
 #[allow(unsafe_code)]
+pub mod sync;
+#[allow(unsafe_code)]
 pub mod task;
 pub mod time;
 

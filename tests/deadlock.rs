@@ -4,6 +4,7 @@ mod children;
 
 use children::Running;
 use multitask::net::{TcpListener, TcpStream};
+use multitask::sync::Queue;
 use multitask::{sleep, spawn, task, yield_now, Scheduler};
 use std::cell::RefCell;
 use std::io::Write;
@@ -31,6 +32,10 @@ fn main() {
         ),
         case!(a_task_that_joins_itself_is_reported, Running::succeeds),
         case!(tasks_that_join_each_other_are_reported, Running::succeeds),
+        case!(
+            tasks_that_wait_for_queues_are_reported_with_what_they_wait_for,
+            Running::succeeds
+        ),
         case!(
             the_tasks_of_a_deadlock_are_still_there_and_can_go_on,
             Running::succeeds
@@ -230,6 +235,26 @@ fn tasks_that_join_each_other_are_reported() {
         report.contains("'one'") && report.contains("'two'"),
         "{report}"
     );
+}
+
+fn tasks_that_wait_for_queues_are_reported_with_what_they_wait_for() {
+    let scheduler = Scheduler::new().unwrap();
+    let (empty, full) = (Arc::new(Queue::bounded(1)), Arc::new(Queue::bounded(0)));
+    let queue = empty.clone();
+    scheduler.spawn(move || queue.get().unwrap());
+    let queue = full.clone();
+    scheduler.spawn(move || queue.put(1).unwrap());
+    let report = scheduler.run().unwrap_err().to_string();
+    for part in [
+        "2 tasks",
+        "waiting for an item of a queue",
+        "waiting for room in a queue",
+    ] {
+        assert!(report.contains(part), "{part} is missing in {report}");
+    }
+    empty.put(2).unwrap();
+    assert_eq!(full.get(), Ok(1));
+    scheduler.run().unwrap();
 }
 
 fn the_tasks_of_a_deadlock_are_still_there_and_can_go_on() {

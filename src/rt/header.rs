@@ -106,6 +106,8 @@ pub(crate) enum Why {
     Accept,
     Connect,
     Resolve,
+    Get,
+    Put,
 }
 
 impl Why {
@@ -120,6 +122,8 @@ impl Why {
             Why::Accept => "waiting for a connection to accept",
             Why::Connect => "waiting for a connection to be made",
             Why::Resolve => "waiting for a name to be resolved",
+            Why::Get => "waiting for an item of a queue",
+            Why::Put => "waiting for room in a queue",
         }
     }
 
@@ -422,6 +426,8 @@ pub(crate) struct Cx {
     pub(crate) unwinding: Cell<u32>,
     /// Operations that the running task may still do before it has to let others run.
     pub(crate) budget: Cell<u32>,
+    /// Code of the user's runs while something is locked: nothing may wait.
+    pub(crate) bound: Cell<bool>,
 }
 
 thread_local! {
@@ -433,6 +439,7 @@ thread_local! {
             home: Cell::new(None),
             unwinding: Cell::new(0),
             budget: Cell::new(0),
+            bound: Cell::new(false),
         }
     };
 }

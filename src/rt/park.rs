@@ -14,9 +14,10 @@
 //!    after it, whatever other tasks of the thread did.
 //! 4. A plain thread parks as well. If it waits for a task of a scheduler of its own it runs that one meanwhile, else its
 //!    default scheduler if that has tasks; if neither, it blocks.
+//! 5. Code of the user's that runs while something of ours is locked cannot wait: see [`bound`].
 
 use super::fiber::Switch;
-use super::header::{Header, Why, CX};
+use super::header::{Cx, Header, Why, CX};
 use super::home::Home;
 use super::scope::Limit;
 use super::timer::Key;
@@ -145,6 +146,7 @@ fn yield_otherwise() {
         count_unwinding(-1);
         return interrupt_if_due(task);
     }
+    assert_unbound();
     let default = with_default(|worker| {
         if worker.home.live.get() > 0 && with_running(|_| ()).is_none() {
             let _whatever = worker.turn(super::reactor::Patience::None);
@@ -196,9 +198,50 @@ pub(crate) fn charge() {
             false
         }
     });
-    if exhausted && CX.with(|cx| cx.task.get()).is_some() {
-        yield_now();
+    if exhausted {
+        if CX.with(|cx| cx.task.get()).is_some() {
+            yield_now();
+        } else {
+            assert_unbound();
+        }
     }
+}
+
+// ---- code that cannot wait ----
+
+/// Runs `f`, code of the user's that is called while something is locked: it is of no task, and what might wait in it
+/// panics instead.
+pub(crate) fn bound<R>(f: impl FnOnce() -> R) -> R {
+    struct Unbind(Option<&'static Header>, u32, bool);
+    impl Drop for Unbind {
+        fn drop(&mut self) {
+            CX.with(|cx| {
+                cx.task.set(self.0);
+                cx.budget.set(self.1);
+                cx.bound.set(self.2);
+            });
+        }
+    }
+    // Without a task, nor a budget, whatever yields, waits or charges ends up on a slow path, and is found out there.
+    let unbind = |cx: &Cx| Unbind(cx.task.take(), cx.budget.replace(0), cx.bound.replace(true));
+    let _unbind = CX.with(unbind);
+    f()
+}
+
+/// To be called where code that is [`bound`] would do something that it must not.
+///
+/// # Panics
+/// By such code.
+#[inline]
+pub(crate) fn assert_unbound() {
+    if CX.with(|cx| cx.bound.get()) {
+        panic_bound();
+    }
+}
+
+#[cold]
+fn panic_bound() -> ! {
+    panic!("a predicate of a queue cannot wait, nor use a queue")
 }
 
 enum Step {
@@ -234,6 +277,11 @@ impl Wait {
     #[inline(never)]
     fn begin(waiter: Waiter, own: Option<Instant>, why: Why, mode: Mode) -> Step {
         let me = waiter.header();
+        // If it was woken already, that takes no time.
+        if CX.with(|cx| cx.bound.get()) && waiter.retract() {
+            me.home.set(None);
+            panic_bound();
+        }
         let raisable = can_raise();
         // Rule 2.
         let deaf = !raisable && mode == Mode::Infallible && is_due(me);
