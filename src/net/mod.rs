@@ -55,11 +55,13 @@
 //! Both are infallible, as std's are. The mode of an open descriptor can always be set; for one that is not open, or was opened with `O_PATH`,
 //! the conversion **panics**, where std's fails at the first use: such a descriptor may never be left blocking in a task's hands.
 
-mod addr;
+pub(crate) mod addr;
 #[allow(unsafe_code)] // FromRawFd's methods are unsafe by their trait
-mod fd;
+pub(crate) mod fd;
 mod listener;
+pub(crate) mod socket;
 mod stream;
+mod udp;
 
 pub use addr::ToSocketAddrs;
 pub use listener::{Incoming, TcpListener};
@@ -67,3 +69,4 @@ pub use std::net::{
     AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6,
 };
 pub use stream::TcpStream;
+pub use udp::{Datagram, Datagrams, RecvBatch, UdpSocket};
