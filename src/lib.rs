@@ -40,6 +40,7 @@ mod rt;
 mod sys;
 
 pub mod net;
+pub mod os;
 #[allow(unsafe_code)]
 pub mod task;
 pub mod time;
