@@ -1,15 +1,18 @@
 //! Owns [`UnixDatagram`].
 //!
 //! 1. Waiting is `Source`'s: nothing here suspends by itself.
-//! 2. A send to the connected peer waits for an event, a send to any other looks again and again: of room in the queue of a
+//! 2. A receive ends by a datagram or by `shutdown`; the latter has to be asked for.
+//! 3. A send to the connected peer waits for an event, a send to any other looks again and again: of room in the queue of a
 //!    socket that is not the peer the kernel tells nobody. (To connect a second socket to it, and wait for that one, would bring an event, but a
 //!    wrong wait when it is our own buffer that is full.)
 
 use crate::io::source::Source;
 use crate::net::socket::{any_socket, receive, send, timeouts};
 use crate::rt::header::Why;
+use crate::sys::fd::is_read_ended;
 use std::io;
 use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::os::unix::net::{self, SocketAddr};
 use std::path::Path;
 
@@ -121,7 +124,8 @@ impl UnixDatagram {
     ///
     /// Those of the system call. `TimedOut` and `WouldBlock` if that was asked for.
     pub fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        receive(&self.source, |socket| socket.recv_from(buf))
+        let unnamed = || SocketAddr::from_pathname("").map(|unnamed| (0, unnamed));
+        self.receive(|socket| socket.recv_from(buf), unnamed)
     }
 
     /// Receives one datagram; suspends the task until there is one.
@@ -132,7 +136,7 @@ impl UnixDatagram {
     ///
     /// Those of [`recv_from`](UnixDatagram::recv_from).
     pub fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
-        receive(&self.source, |socket| socket.recv(buf))
+        self.receive(|socket| socket.recv(buf), || Ok(0))
     }
 
     /// Sends `buf` as one datagram to the socket of that path; suspends the task while its queue is full.
@@ -176,6 +180,27 @@ impl UnixDatagram {
     /// Those of `shutdown`: `NotConnected` before [`connect`](UnixDatagram::connect).
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.source.get().shutdown(how)
+    }
+
+    /// Repeats `op` until it has received something or receiving has been ended, which answers `nothing`.
+    ///
+    /// Linux tells a call that waits of the end, and one that does not that it would block, for ever.
+    fn receive<R>(
+        &self,
+        mut op: impl FnMut(&net::UnixDatagram) -> io::Result<R>,
+        nothing: impl Fn() -> io::Result<R>,
+    ) -> io::Result<R> {
+        let waits = |error: &io::Error| {
+            error.kind() == io::ErrorKind::WouldBlock && !self.source.settings().nonblocking()
+        };
+        receive(&self.source, |socket| match op(socket) {
+            // What came before the end is received first: hence another look after it.
+            Err(error) if waits(&error) && is_read_ended(socket.as_fd())? => match op(socket) {
+                Err(error) if waits(&error) => nothing(),
+                done => done,
+            },
+            done => done,
+        })
     }
 }
 
