@@ -141,7 +141,7 @@ impl UnixDatagram {
 
     /// Sends `buf` as one datagram to the socket of that path; suspends the task while its queue is full.
     ///
-    /// For the latter there is no event: see the [module](self#two-waits-of-which-no-event-tells).
+    /// For the latter there is no event: see the [module](super#two-waits-of-which-no-event-tells).
     ///
     /// # Errors
     ///

@@ -47,7 +47,7 @@ pub struct UnixStream {
 impl UnixStream {
     /// Connects to the socket of that path; suspends the task while the listener's backlog is full.
     ///
-    /// For the latter there is no event: see the [module](self#two-waits-of-which-no-event-tells).
+    /// For the latter there is no event: see the [module](super#two-waits-of-which-no-event-tells).
     ///
     /// # Errors
     ///
