@@ -8,7 +8,7 @@ mod common;
 
 use common::sockets::*;
 use multitask::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
-use multitask::{spawn, yield_now, JoinError, JoinHandle, Timeout};
+use multitask::{spawn, yield_now, Cancelled, JoinError, JoinHandle, Timeout};
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
@@ -19,7 +19,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use std::{env, process, thread};
 
@@ -621,6 +621,7 @@ fn a_connect_to_a_full_backlog_waits_until_somebody_accepts() {
     in_tasks(|| {
         let full = Full::new("backlog");
         let mut connect = waiting(full.connecting());
+        let_events_pass();
         assert!(!connect.is_finished());
         // One place becomes free, and it gets that: nobody else asks.
         let _oldest = full.listener.accept().unwrap();
@@ -659,6 +660,60 @@ fn a_connect_whose_listener_goes_while_it_waits_is_refused() {
             ErrorKind::ConnectionRefused | ErrorKind::NotFound
         ));
     });
+}
+
+#[test]
+fn a_connect_in_the_destructor_of_a_cancelled_task_fails_instead_of_waiting() {
+    in_tasks(|| {
+        let full = Full::new("backlog-cancelled");
+        let (connect, answer) = (full.connecting(), Arc::new(OnceLock::new()));
+        let told = Arc::clone(&answer);
+        let task = waiting(move || {
+            let mut connect = Some(connect);
+            let _last = common::OnDrop(move || {
+                told.set(connect.take().unwrap()().map(drop)).unwrap();
+            });
+            multitask::task::park();
+        });
+        task.cancel();
+        assert!(matches!(task.join(), Err(JoinError::Cancelled)));
+        let error = answer.get().unwrap().as_ref().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Other);
+        assert!(error.get_ref().unwrap().is::<Cancelled>());
+    });
+}
+
+/// The kernel reports room in the sender's own buffer after each failed try, and a connection that waits as hung up.
+#[cfg(target_os = "linux")]
+#[test]
+fn waiting_for_room_at_another_socket_takes_no_processor_time() {
+    fn idle(wait: impl FnOnce()) {
+        let time = || -> Duration {
+            let stat = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+            Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
+        };
+        let before = time();
+        wait();
+        let taken = time() - before;
+        assert!(taken < SHORT * 2, "{taken:?}");
+    }
+    let wait = |test| {
+        move || {
+            let full = Full::new(&format!("idle-connect-{test}"));
+            let connect = full.connecting();
+            idle(|| {
+                multitask::timeout(SHORT * 10, connect).unwrap_err();
+            });
+            for connected in [false, true] {
+                let crowd = Crowd::new(&format!("idle-send-{test}-{connected}"));
+                let sender = crowd.sender(connected);
+                sender.set_write_timeout(Some(SHORT * 10)).unwrap();
+                idle(|| assert_timed_out(crowd.send(&sender, connected)));
+            }
+        }
+    };
+    in_tasks(wait("task"));
+    thread::spawn(wait("thread")).join().unwrap();
 }
 
 // ---- Datagrams ----
@@ -738,6 +793,7 @@ fn a_send_to_a_full_queue_waits_until_the_receiver_takes_something() {
             sender.set_write_timeout(None).unwrap();
 
             let send = crowd.sending(sender, connected);
+            let_events_pass();
             assert!(!send.is_finished());
             crowd.receiver.recv(&mut [0; 8]).unwrap();
             assert_eq!(send.join().unwrap().unwrap(), 4);
@@ -881,6 +937,7 @@ fn sockets_handed_out_block_again_and_keep_their_timeouts() {
     let stream = UnixStream::from(stds);
     assert!(non_blocking(&stream));
     assert_eq!(stream.read_timeout().unwrap(), limits.0);
+    assert_eq!(stream.write_timeout().unwrap(), limits.1);
     stream.set_nonblocking(true).unwrap();
     assert!(non_blocking(&net::UnixStream::from(stream)));
 
@@ -957,6 +1014,13 @@ impl Dir {
 impl Drop for Dir {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Lets the reactor deliver what there is to deliver: it is polled at least once in 64 runs of tasks.
+fn let_events_pass() {
+    for _ in 0..1000 {
+        yield_now();
     }
 }
 

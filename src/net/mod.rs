@@ -36,6 +36,13 @@
 //! 3. Any number of tasks and threads may wait on one socket, in either direction, through `&`, an `Arc` or a clone.
 //! 4. Names are looked up by the blocking pool, never on the thread that runs the tasks: see [`ToSocketAddrs`].
 //!
+//! Unix sockets are in [`multitask::os::unix::net`](crate::os::unix::net).
+//!
+//! # Beyond std
+//!
+//! [`TcpListener::accept_timeout`] and [`accept_deadline`](TcpListener::accept_deadline), since std has no timeout for `accept`; and many datagrams with
+//! one system call: [`UdpSocket::recv_many`], [`send_many`](UdpSocket::send_many), [`send_many_to`](UdpSocket::send_many_to), [`RecvBatch`].
+//!
 //! # The descriptor inside
 //!
 //! It is non-blocking for as long as a socket of this module owns it. Code that makes its own system calls on what

@@ -3,8 +3,8 @@
 //! 1. Waiting is `Source`'s: nothing here suspends by itself.
 //! 2. A receive ends by a datagram or by `shutdown`; the latter has to be asked for.
 //! 3. A send to the connected peer waits for an event, a send to any other looks again and again: of room in the queue of a
-//!    socket that is not the peer the kernel tells nobody. (To connect a second socket to it, and wait for that one, would bring an event, but a
-//!    wrong wait when it is our own buffer that is full.)
+//!    socket that is not the peer the kernel tells nobody. (It tells of room in our own buffer, after each failed try: who waited for that would
+//!    spin. To connect a second socket to the receiver, and wait for that one, would be a wrong wait when it is our own buffer that is full.)
 
 use crate::io::source::Source;
 use crate::net::socket::{any_socket, receive, send, timeouts};
