@@ -40,6 +40,7 @@ mod rt;
 mod sys;
 
 pub mod net;
+pub mod os;
 #[allow(unsafe_code)]
 pub mod sync;
 #[allow(unsafe_code)]

@@ -1,6 +1,8 @@
 //! What several of the test programs need.
 #![allow(dead_code)] // each of them uses a part
 
+pub mod sockets;
+
 use multitask::{task, Handle, Scheduler};
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
