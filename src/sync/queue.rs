@@ -58,6 +58,13 @@ use std::{fmt, mem};
 /// assert_eq!(consumer.join().unwrap(), ["one", "two", "three"]);
 /// # Ok::<(), multitask::sync::PutError<&str>>(())
 /// ```
+///
+/// Items that must stay on their thread keep the queue there too:
+///
+/// ```compile_fail
+/// let queue = multitask::sync::Queue::from_iter([std::rc::Rc::new(1)]);
+/// std::thread::spawn(move || queue.get());
+/// ```
 pub struct Queue<T> {
     /// Items that are buffered; `usize::MAX` is unbounded.
     capacity: usize,
