@@ -79,7 +79,7 @@ impl<T> JoinHandle<T> {
     /// # Panics
     /// On a plain thread, if nothing can ever happen again on the thread's default scheduler: see
     /// [`Deadlock`](crate::Deadlock).
-    #[inline]
+    #[inline(always)]
     pub fn join(self) -> Result<T, JoinError> {
         let header = self.task.header();
         while !header.is_done() {
@@ -174,7 +174,8 @@ impl<T> JoinHandle<T> {
         }
     }
 
-    #[inline]
+    // Inlined, as `join` is, down to the switch: see `Switch::suspend`.
+    #[inline(always)]
     fn wait(&self, deadline: Option<Instant>, mode: Mode) -> Outcome {
         charge();
         let header = self.task.header();
