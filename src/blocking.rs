@@ -11,8 +11,8 @@
 //! It knows waits, and nothing of tasks: so it lies below `task`, which hands [`blocking`] on.
 
 use crate::error::Timeout;
-use crate::rt::header::{Why, CX};
-use crate::rt::park::{interrupt_if_due, me, park, Mode, Outcome};
+use crate::rt::header::Why;
+use crate::rt::park::{interrupt_if_due, is_idle_thread, may_block, me, park, Mode, Outcome};
 use crate::rt::waiter::Waiter;
 use crate::rt::worker::IDLE_HELPERS;
 use crate::sys;
@@ -99,7 +99,7 @@ pub(crate) fn write(fd: OwnedFd, bytes: Vec<u8>, deadline: Option<Instant>) -> i
 /// # Errors
 /// Those of std's lookup; that of interrupting; or no thread can be had.
 pub(crate) fn resolve(host: &str, port: u16) -> io::Result<vec::IntoIter<SocketAddr>> {
-    if CX.with(|cx| cx.task.get()).is_none() {
+    if may_block() {
         return (host, port).to_socket_addrs();
     }
     let host = host.to_owned();
@@ -202,13 +202,10 @@ impl Lane {
         F: FnOnce() -> T + Send,
         T: Send,
     {
-        let me = me();
-        let waiter = Waiter::here();
-        if me.is_thread() && me.home().is_none() {
-            let retracted = waiter.retract();
-            debug_assert!(retracted);
+        if is_idle_thread() {
             return Ok(f());
         }
+        let waiter = Waiter::here();
         let loan = Loan {
             f: UnsafeCell::new(Some(f)),
             outcome: UnsafeCell::new(None),
@@ -222,7 +219,7 @@ impl Lane {
         // Shielded and without a deadline, the wait ends by being woken only. If it ever unwound, the job would use a frame
         // that is gone.
         let returned = AbortOnUnwind;
-        let outcome = me
+        let outcome = me()
             .scopes
             .shield(|| park(waiter, None, Why::Blocking, Mode::Infallible));
         if outcome != Outcome::Woken {

@@ -41,11 +41,14 @@ mod sys;
 #[allow(unsafe_code)]
 pub mod io;
 pub mod net;
+pub mod os;
+#[allow(unsafe_code)]
+pub mod sync;
 #[allow(unsafe_code)]
 pub mod task;
 pub mod time;
 
 pub use error::{Cancelled, Deadlock, JoinError, Timeout};
-pub use rt::scheduler::{Builder, Handle, Scheduler, Stats};
+pub use rt::scheduler::{Builder as SchedulerBuilder, Handle, Scheduler, Stats};
 pub use task::{run, spawn, spawn_local, yield_now, JoinHandle};
 pub use time::{sleep, sleep_until, timeout, timeout_at};

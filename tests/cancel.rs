@@ -234,7 +234,7 @@ fn a_task_is_cancelled_from_another_thread_while_its_scheduler_sleeps() {
             Box::new(task::park),
             Box::new(|| sleep(LONG)),
             Box::new(move || drop(listener.accept())),
-            Box::new(|| drop(timeout(LONG, task::park))),
+            Box::new(|| timeout(LONG, task::park).unwrap()),
         ];
         for wait in waits {
             let handle = remote.handle.spawn(wait);
@@ -353,7 +353,6 @@ fn a_task_that_swallows_it_and_returns_has_its_result() {
 #[test]
 fn a_task_that_swallows_it_for_ever_starves_nobody() {
     let scheduler = Scheduler::new().unwrap();
-    let enough = Rc::new(Cell::new(false));
     let waits: [fn(); 4] = [
         task::park,
         || sleep(LONG),
@@ -361,14 +360,14 @@ fn a_task_that_swallows_it_for_ever_starves_nobody() {
         || drop(spawn(task::park).join_timeout(LONG)),
     ];
     for wait in waits {
-        enough.set(false);
+        let enough = Rc::new(Cell::new(false));
         let stop = enough.clone();
         let swallows = scheduler.spawn_local(move || {
             while !stop.get() {
                 let _swallowed = catch_unwind(wait);
             }
         });
-        settle(&scheduler);
+        scheduler.turn(None).unwrap();
         swallows.cancel();
         let (ticks, stop) = (Rc::new(Cell::new(0)), enough.clone());
         let count = ticks.clone();
@@ -383,6 +382,8 @@ fn a_task_that_swallows_it_for_ever_starves_nobody() {
             scheduler.turn(None).unwrap();
         }
         assert_eq!(ticks.get(), 100);
+        settle(&scheduler);
+        assert!(swallows.is_finished());
     }
 }
 
@@ -551,7 +552,7 @@ fn a_thousand_tasks_unwind_at_once_each_waiting_in_its_destructors() {
                 match n % 3 {
                     0 => task::park(),
                     1 => sleep(LONG),
-                    _ => drop(timeout(LONG, task::park)),
+                    _ => timeout(LONG, task::park).unwrap(),
                 }
             });
         }
@@ -586,7 +587,7 @@ fn no_panic_hook_runs_when_a_task_is_cancelled_or_a_scope_expires() {
     count_hooks();
     let scheduler = Scheduler::new().unwrap();
     is_cancelled_while(&scheduler, task::park);
-    is_cancelled_while(&scheduler, || drop(timeout(LONG, task::park)));
+    is_cancelled_while(&scheduler, || timeout(LONG, task::park).unwrap());
     scheduler.block_on(|| {
         assert!(timeout(SHORT, task::park).is_err());
         assert!(timeout(LONG, || timeout(SHORT, task::park))
@@ -611,7 +612,8 @@ fn nothing_is_left_of_an_unwinding_for_the_rest_of_the_thread() {
     let scheduler = Scheduler::new().unwrap();
     for _ in 0..100 {
         is_cancelled_while(&scheduler, task::park);
-        scheduler.block_on(|| drop(timeout(Duration::ZERO, task::park)));
+        let expired = scheduler.block_on(|| timeout(Duration::ZERO, task::park));
+        assert!(expired.is_err());
         assert!(!thread::panicking());
         let mutex = std::sync::Mutex::new(());
         drop(mutex.lock());
@@ -638,7 +640,7 @@ fn a_cancel_races_with_wakes_timers_and_ends() {
                 match waits {
                     0 => task::park(),
                     1 => sleep(micros),
-                    2 => drop(timeout(micros, task::park)),
+                    2 => timeout(micros, task::park).unwrap_or(()),
                     3 => drop(spawn(move || sleep(micros)).join()),
                     _ => task::shield(|| task::park_timeout(micros)),
                 }
@@ -708,4 +710,36 @@ fn what_a_cancelled_task_caught_may_be_thrown_away_anywhere() {
         .unwrap()
         .is_err());
     assert_eq!(same.join().unwrap(), 5);
+}
+
+#[test]
+fn a_wait_begun_while_another_task_stands_in_an_unwinding_destructor_is_still_ended() {
+    ends(|| {
+        let scheduler = Scheduler::new().unwrap();
+        let release = Rc::new(Cell::new(false));
+        let held = release.clone();
+        let unwinding = scheduler.spawn_local(move || {
+            let _waits = OnDrop(|| {
+                while !held.get() {
+                    sleep(Duration::from_millis(1));
+                }
+            });
+            task::park();
+        });
+        scheduler.turn(None).unwrap();
+        unwinding.cancel();
+        scheduler.turn(None).unwrap();
+        assert!(!unwinding.is_finished());
+
+        // These begin their waits now, and what ends them comes now as well.
+        let parked = scheduler.spawn(task::park);
+        let late = scheduler.spawn(|| timeout(Duration::from_millis(5), task::park));
+        scheduler.turn(None).unwrap();
+        parked.cancel();
+        scheduler.block_on(|| sleep(Duration::from_millis(20)));
+        release.set(true);
+        assert!(parked.join().unwrap_err().is_cancelled());
+        assert!(late.join().unwrap().is_err());
+        assert!(unwinding.join().unwrap_err().is_cancelled());
+    });
 }

@@ -4,6 +4,7 @@ mod children;
 
 use children::Running;
 use multitask::net::{TcpListener, TcpStream};
+use multitask::sync::Queue;
 use multitask::{sleep, spawn, task, yield_now, Scheduler};
 use std::cell::RefCell;
 use std::io::Write;
@@ -31,6 +32,10 @@ fn main() {
         ),
         case!(a_task_that_joins_itself_is_reported, Running::succeeds),
         case!(tasks_that_join_each_other_are_reported, Running::succeeds),
+        case!(
+            tasks_that_wait_for_queues_are_reported_with_what_they_wait_for,
+            Running::succeeds
+        ),
         case!(
             the_tasks_of_a_deadlock_are_still_there_and_can_go_on,
             Running::succeeds
@@ -62,6 +67,10 @@ fn main() {
         ),
         case!(
             a_deadlock_is_reported_when_the_last_other_thread_has_ended,
+            Running::succeeds
+        ),
+        case!(
+            a_timer_that_was_cancelled_hides_no_deadlock,
             Running::succeeds
         ),
         case!(a_sleeping_task_is_no_deadlock, Running::succeeds),
@@ -229,6 +238,26 @@ fn tasks_that_join_each_other_are_reported() {
     );
 }
 
+fn tasks_that_wait_for_queues_are_reported_with_what_they_wait_for() {
+    let scheduler = Scheduler::new().unwrap();
+    let (empty, full) = (Arc::new(Queue::bounded(1)), Arc::new(Queue::bounded(0)));
+    let queue = empty.clone();
+    scheduler.spawn(move || queue.get().unwrap());
+    let queue = full.clone();
+    scheduler.spawn(move || queue.put(1).unwrap());
+    let report = scheduler.run().unwrap_err().to_string();
+    for part in [
+        "2 tasks",
+        "waiting for an item of a queue",
+        "waiting for room in a queue",
+    ] {
+        assert!(report.contains(part), "{part} is missing in {report}");
+    }
+    empty.put(2).unwrap();
+    assert_eq!(full.get(), Ok(1));
+    scheduler.run().unwrap();
+}
+
 fn the_tasks_of_a_deadlock_are_still_there_and_can_go_on() {
     let scheduler = Scheduler::new().unwrap();
     let parked = scheduler.spawn(|| {
@@ -300,6 +329,28 @@ fn a_call_that_blocks_is_no_deadlock() {
     // Its thread waits for work, and wakes nobody.
     scheduler.spawn(task::park);
     scheduler.run().unwrap_err();
+}
+
+fn a_timer_that_was_cancelled_hides_no_deadlock() {
+    let scheduler = Scheduler::new().unwrap();
+    let long = Duration::from_secs(3600);
+    let parked = scheduler.spawn(move || {
+        task::park_timeout(long);
+        multitask::timeout(long, task::park).unwrap();
+        task::park();
+    });
+    for _ in 0..2 {
+        scheduler.turn(None).unwrap();
+        parked.task().unpark();
+    }
+    let sleeper = scheduler.spawn(move || sleep(long));
+    scheduler.turn(None).unwrap();
+    sleeper.cancel();
+    assert!(scheduler
+        .run()
+        .unwrap_err()
+        .to_string()
+        .contains("1 task left"));
 }
 
 fn a_sleeping_task_is_no_deadlock() {

@@ -27,6 +27,45 @@ fn the_parent_gets_a_value_and_a_panic_and_nothing_is_reported_twice() {
     assert_eq!(successful("parent_child", &[]), (lines, String::new()));
 }
 
+// ---- ping_pong, producer_consumer and hackysack ----
+
+#[test]
+fn the_ball_goes_from_one_side_to_the_other() {
+    let lines = "ping 1\npong 2\nping 3\npong 4\nping 5\n".to_owned();
+    assert_eq!(successful("ping_pong", &[]), (lines, String::new()));
+}
+
+#[test]
+fn the_producer_is_ahead_by_what_the_queue_holds_and_the_consumers_wait_for() {
+    // Two items are handed over, two are buffered, and the fifth waits.
+    let lines = "\
+        put 1\nput 2\nput 3\nput 4\nput 5\n\
+        first got 1\nsecond got 2\nfirst got 3\nsecond got 4\n\
+        put 6\nnothing more to put\n\
+        first got 5\nsecond got 6\nfirst is done\nsecond is done\n";
+    let output = successful("producer_consumer", &[]);
+    assert_eq!(output, (lines.to_owned(), String::new()));
+}
+
+#[test]
+fn players_that_are_tasks_and_players_that_are_threads_play_the_same_game() {
+    for (players, kicks, last) in [("2", "7", 1), ("50", "2000", 14)] {
+        let line = format!("{players} players, {kicks} kicks: the ball lies with player {last}\n");
+        for args in [&[players, kicks][..], &["--threads", players, kicks]] {
+            let (stdout, stderr) = successful("hackysack", args);
+            assert_eq!(stdout, line, "{args:?}");
+            assert!(stderr.ends_with(" ns a kick\n"), "{stderr:?}");
+        }
+    }
+}
+
+#[test]
+fn a_game_of_one_is_refused() {
+    let output = Program::start("hackysack", &["1"]).finish();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("usage: "), "{output:?}");
+}
+
 // ---- echo_server ----
 
 #[test]

@@ -4,18 +4,19 @@
 //! Only loopback addresses are spoken to, and nothing sleeps to let things settle: a scheduler has one worker, so once a task has said
 //! what it is about to do and another one runs, the first is waiting.
 
+mod common;
+
+use common::sockets::*;
 use multitask::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use multitask::{spawn, yield_now, JoinError, Scheduler, Timeout};
+use multitask::{spawn, yield_now, JoinError, Timeout};
 use socket2::SockRef;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{mpsc, Arc};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use std::{env, fs::File, process, thread};
-
-const SHORT: Duration = Duration::from_millis(20);
+use std::{env, fs::File, thread};
 
 // ---- Drop-in: one text, compiled and run for std::net and for multitask::net ----
 
@@ -27,12 +28,13 @@ macro_rules! everything_in {
         #[allow(deprecated)]
         mod $name {
             use std::fmt::Debug;
-            use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
+            use std::io::{self, IoSlice, IoSliceMut, Read, Write};
             use std::iter::{Cloned, FusedIterator};
             use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
             use std::panic::{RefUnwindSafe, UnwindSafe};
             use std::time::Duration;
             use std::{option, slice, vec};
+            use crate::common::sockets::told;
             use $($net)::+::{
                 AddrParseError, Incoming, IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6,
                 TcpListener, TcpStream, ToSocketAddrs,
@@ -270,26 +272,6 @@ macro_rules! everything_in {
 
             /// No resolver asks the network for it: a label has at most 63 characters.
             const UNKNOWN: &str = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx.invalid:80";
-
-            fn told<T: Debug>(result: io::Result<T>) -> String {
-                match result {
-                    Ok(value) => without_numbers(&format!("{value:?}")),
-                    Err(error) if error.kind() == ErrorKind::InvalidInput => format!("InvalidInput, {error}"),
-                    Err(error) => format!("{:?}, os error {:?}", error.kind(), error.raw_os_error()),
-                }
-            }
-
-            /// Ports and descriptors differ from run to run; they are the numbers of four digits and more, and what follows `fd: `.
-            fn without_numbers(text: &str) -> String {
-                let mut out = String::new();
-                for word in text.split_inclusive(|c: char| !c.is_ascii_digit()) {
-                    let digits = word.chars().take_while(char::is_ascii_digit).count();
-                    let varying = digits >= 4 || digits > 0 && out.ends_with("fd: ");
-                    out.push_str(if varying { "#" } else { &word[..digits] });
-                    out.push_str(&word[digits..]);
-                }
-                out
-            }
         }
     };
 }
@@ -1092,29 +1074,6 @@ fn exchange_words((mut a, mut b): (TcpStream, TcpStream)) -> (TcpStream, TcpStre
 
 // ---- Helpers ----
 
-/// Runs `body` as the first task of a scheduler of its own, on this thread, until every task has finished.
-fn in_tasks<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> T {
-    let _watch = watch();
-    let scheduler = Scheduler::new().unwrap();
-    let body = scheduler.spawn(body);
-    scheduler.run().unwrap();
-    body.join().unwrap()
-}
-
-/// Ends the process if what is returned is not dropped in time: a test that hangs shall say which one it is.
-fn watch() -> mpsc::Sender<()> {
-    let (running, end) = mpsc::channel::<()>();
-    let test = thread::current().name().map(str::to_owned);
-    thread::spawn(move || {
-        if end.recv_timeout(Duration::from_secs(60)) == Err(mpsc::RecvTimeoutError::Timeout) {
-            // Not eprintln!, which the test harness keeps for itself.
-            let _ = writeln!(io::stderr(), "{test:?} hangs");
-            process::abort();
-        }
-    });
-    running
-}
-
 fn listening() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
@@ -1139,13 +1098,6 @@ fn assert_echoed(stream: &mut TcpStream, data: &[u8]) {
     assert_eq!(back, data);
 }
 
-#[track_caller]
-fn assert_timed_out<T>(result: io::Result<T>) {
-    let error = result.err().expect("it should have timed out");
-    assert_eq!(error.kind(), ErrorKind::TimedOut);
-    assert!(error.get_ref().unwrap().downcast_ref::<Timeout>().is_some());
-}
-
 /// Writes until that fails.
 fn fill(stream: &mut TcpStream) -> io::Error {
     loop {
@@ -1163,38 +1115,6 @@ fn read_in_small_pieces(mut stream: TcpStream) -> Vec<u8> {
             0 => return all,
             n => all.extend_from_slice(&piece[..n]),
         }
-    }
-}
-
-fn non_blocking(socket: &impl AsFd) -> bool {
-    SockRef::from(socket).nonblocking().unwrap()
-}
-
-fn until(mut holds: impl FnMut() -> bool) {
-    while !holds() {
-        yield_now();
-    }
-}
-
-#[derive(Clone)]
-struct Flag(Arc<AtomicBool>);
-
-impl Flag {
-    fn new() -> Self {
-        Flag(Arc::default())
-    }
-
-    fn raise(&self) {
-        self.0.store(true, SeqCst);
-    }
-
-    fn up(&self) -> bool {
-        self.0.load(SeqCst)
-    }
-
-    /// Returns when the task that raises the flag waits for what it does next: it has run, and it does not run now.
-    fn seen(&self) {
-        until(|| self.up());
     }
 }
 

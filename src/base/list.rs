@@ -114,12 +114,31 @@ impl<T: Linked> List<T> {
     where
         T: 'a,
     {
+        let none = |element| {
+            visit(element);
+            false
+        };
+        // SAFETY: the caller's promise.
+        let _none = unsafe { self.find(none) };
+    }
+
+    /// The first element that is `wanted`, which may take out the element that it was called with.
+    ///
+    /// # Safety
+    /// As for `for_each`.
+    pub(crate) unsafe fn find<'a>(&self, mut wanted: impl FnMut(&'a T) -> bool) -> Option<&'a T>
+    where
+        T: 'a,
+    {
         let mut at = self.head.get();
         // SAFETY: by invariant 2 an element that is in the list is alive.
         while let Some(element) = unsafe { at.as_ref() } {
             at = element.links().next.get();
-            visit(element);
+            if wanted(element) {
+                return Some(element);
+            }
         }
+        None
     }
 
     #[cfg(test)]
@@ -185,5 +204,26 @@ mod tests {
             expected.push(leaver as u32);
             assert_eq!(contents(&list), expected);
         }
+    }
+
+    #[test]
+    fn the_first_wanted_element_is_found_and_those_behind_it_are_not_looked_at() {
+        let elements = elements();
+        let list = List::new();
+        for element in &elements {
+            // SAFETY: each is pushed once; they outlive the list.
+            unsafe { list.push_back(element) };
+        }
+        let mut seen = Vec::new();
+        let wanted = |element: &Element| {
+            seen.push(element.0);
+            // SAFETY: it is in the list.
+            unsafe { list.remove(element) };
+            element.0 == 2
+        };
+        // SAFETY: one thread, and the elements outlive the list.
+        let found = unsafe { list.find(wanted) };
+        assert_eq!(found.map(|element| element.0), Some(2));
+        assert_eq!((seen, contents(&list)), (vec![0, 1, 2], vec![3]));
     }
 }

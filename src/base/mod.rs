@@ -3,6 +3,8 @@
 pub(crate) mod inbox;
 #[allow(unsafe_code)]
 pub(crate) mod list;
+#[allow(unsafe_code)]
+pub(crate) mod lock;
 pub(crate) mod ring;
 pub(crate) mod slab;
 pub(crate) mod wheel;

@@ -84,8 +84,8 @@ impl Drop for Held<'_> {
             return;
         }
         // SAFETY: the list is locked.
-        let handed_over = unsafe { state.waiting.wake_one() };
-        state.owner = handed_over.then_some(NOBODY_YET);
+        let next = unsafe { state.waiting.win_first(|()| true) };
+        state.owner = next.map(|_woken| NOBODY_YET);
     }
 }
 

@@ -134,6 +134,38 @@ impl<T: AsFd> Source<T> {
         self.attempt(interests.into(), why, deadline, op)
     }
 
+    /// As `retry`, for a call that would wait for something of which no event tells: looks again after a pause, of 1 ms at
+    /// first and of 16 ms in the end.
+    ///
+    /// # Errors
+    /// As `retry`.
+    pub(crate) fn retry_unannounced<R>(
+        &self,
+        why: Why,
+        limit: Option<Duration>,
+        mut op: impl FnMut(&T) -> io::Result<R>,
+    ) -> io::Result<R> {
+        charge();
+        let (mut deadline, mut pause) = (None, FIRST_PAUSE);
+        loop {
+            match op(&self.inner) {
+                Err(error) if self.must_wait(&error) => {}
+                done => return done,
+            }
+            let now = Instant::now();
+            let deadline =
+                *deadline.get_or_insert_with(|| limit.and_then(|limit| now.checked_add(limit)));
+            let next = now + pause;
+            let until = deadline.map_or(next, |deadline| deadline.min(next));
+            match park(Waiter::here(), Some(until), why, Mode::Fallible) {
+                Outcome::TimedOut if deadline == Some(until) => return Err(Timeout.into()),
+                Outcome::TimedOut | Outcome::Woken => {}
+                Outcome::Interrupted(interrupt) => return Err(interrupt.into()),
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
     fn attempt<R>(
         &self,
         interests: Interests,
@@ -282,6 +314,11 @@ impl From<Interests> for Poll {
         }
     }
 }
+
+/// Between two looks of `retry_unannounced`. Short, for what it waits for is another program's next step; and growing, for a
+/// program that has stopped takes none.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 
 /// In nanoseconds; no timeout is zero, which std does not allow as a timeout.
 const NEVER: u64 = 0;

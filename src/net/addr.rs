@@ -154,7 +154,7 @@ pub(super) fn each_addr<T>(
 }
 
 /// An error of kind `InvalidInput` with one of std's messages.
-pub(super) fn invalid(message: &'static str) -> io::Error {
+pub(crate) fn invalid(message: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 

@@ -5,16 +5,14 @@
 //! 3. A failed `accept` concerns its caller alone; the listener stays as it was.
 
 use super::addr::{each_addr, invalid, ToSocketAddrs};
+use super::socket::{accept, accept_until, any_socket};
 use super::stream::{stream_socket, TcpStream};
 use crate::io::source::Source;
-use crate::rt::{header::Why, reactor::Interest};
-use crate::sys::socket;
+use crate::sys::socket::SockAddr;
 use std::iter::FusedIterator;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-use std::{fmt, io, net};
+use std::{io, net};
 
 /// How many connections the kernel may hold ready for `accept`: more than std's 128, the kernel lowers it to its own limit
 /// (`net.core.somaxconn`, 4096 on today's Linux).
@@ -83,17 +81,6 @@ impl TcpListener {
         self.source.get().local_addr()
     }
 
-    /// Makes another handle to the same listening socket; never suspends. Each connection goes to one of them.
-    ///
-    /// # Errors
-    ///
-    /// Those of duplicating a descriptor: the process may have run out of them.
-    pub fn try_clone(&self) -> io::Result<TcpListener> {
-        let inner = self.source.get().try_clone()?;
-        let source = Source::with_settings(inner, Arc::clone(self.source.settings()))?;
-        Ok(TcpListener { source })
-    }
-
     /// Takes the next connection, suspending the task until there is one.
     ///
     /// Several tasks and threads may wait in `accept` at once; each connection goes to one of them.
@@ -105,12 +92,8 @@ impl TcpListener {
     /// A loop round `accept` that passes over errors should pause a little after those of the limit, for they stay until a descriptor is closed.
     /// `WouldBlock` after [`set_nonblocking(true)`](TcpListener::set_nonblocking).
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        // None for a listener of our own making; a descriptor taken in may carry SO_RCVTIMEO, which the kernel's accept honours.
-        let limit = self.source.settings().read_timeout();
-        let accepted = self
-            .source
-            .retry(Interest::Read, Why::Accept, limit, accept_one)?;
-        self.welcome(accepted)
+        let (source, peer) = accept(&self.source, tcp_addr)?;
+        Ok((TcpStream { source }, peer))
     }
 
     /// [`accept`](TcpListener::accept) for at most `timeout`; zero looks once. **Beyond std.**
@@ -182,56 +165,13 @@ impl TcpListener {
         self.source.get().only_v6()
     }
 
-    /// Takes the error pending on the socket (`SO_ERROR`), clearing it; never suspends.
-    ///
-    /// # Errors
-    ///
-    /// Those of `getsockopt`.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.source.get().take_error()
-    }
-
-    /// Makes [`accept`](TcpListener::accept) answer `WouldBlock` where it would have waited, or wait again; never suspends.
-    ///
-    /// Clones share the flag. One already waiting is not disturbed. The descriptor itself is non-blocking always.
-    ///
-    /// # Errors
-    ///
-    /// None today; the result is std's.
-    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.source.settings().set_nonblocking(nonblocking);
-        Ok(())
-    }
-
     fn accept_until(&self, deadline: Option<Instant>) -> io::Result<(TcpStream, SocketAddr)> {
-        let accepted =
-            self.source
-                .retry_until(Interest::Read, Why::Accept, deadline, accept_one)?;
-        self.welcome(accepted)
-    }
-
-    /// Makes a stream of an accepted socket. The kernel lets it inherit the listener's timeouts, so ours are inherited too.
-    fn welcome(
-        &self,
-        accepted: (net::TcpStream, SocketAddr),
-    ) -> io::Result<(TcpStream, SocketAddr)> {
-        let (inner, peer) = accepted;
-        let (ours, source) = (self.source.settings(), Source::adopt(inner));
-        if let Some(limit) = ours.read_timeout() {
-            source.settings().set_read_timeout(Some(limit));
-        }
-        if let Some(limit) = ours.write_timeout() {
-            source.settings().set_write_timeout(Some(limit));
-        }
+        let (source, peer) = accept_until(&self.source, deadline, tcp_addr)?;
         Ok((TcpStream { source }, peer))
     }
 }
 
-impl fmt::Debug for TcpListener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.source.get().fmt(f)
-    }
-}
+any_socket! { TcpListener }
 
 impl Iterator for Incoming<'_> {
     type Item = io::Result<TcpStream>;
@@ -254,18 +194,7 @@ fn listen(addr: &SocketAddr) -> io::Result<TcpListener> {
     })
 }
 
-/// One try of `accept`, repeated only when a signal came in between, as std does.
-fn accept_one(listener: &net::TcpListener) -> io::Result<(net::TcpStream, SocketAddr)> {
-    loop {
-        match socket::accept_nonblocking(listener.as_fd()) {
-            Ok((fd, peer)) => return Ok((fd.into(), tcp_addr(&peer)?)),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        }
-    }
-}
-
 /// The address of a peer; a listener taken in may be of another family altogether, and std's word for that is this.
-fn tcp_addr(peer: &socket::SockAddr) -> io::Result<SocketAddr> {
+fn tcp_addr(peer: &SockAddr) -> io::Result<SocketAddr> {
     peer.as_socket().ok_or_else(|| invalid("invalid argument"))
 }

@@ -36,6 +36,13 @@
 //! 3. Any number of tasks and threads may wait on one socket, in either direction, through `&`, an `Arc` or a clone.
 //! 4. Names are looked up by the blocking pool, never on the thread that runs the tasks: see [`ToSocketAddrs`].
 //!
+//! Unix sockets are in [`multitask::os::unix::net`](crate::os::unix::net).
+//!
+//! # Beyond std
+//!
+//! [`TcpListener::accept_timeout`] and [`accept_deadline`](TcpListener::accept_deadline), since std has no timeout for `accept`; and many datagrams with
+//! one system call: [`UdpSocket::recv_many`], [`send_many`](UdpSocket::send_many), [`send_many_to`](UdpSocket::send_many_to), [`RecvBatch`].
+//!
 //! # The descriptor inside
 //!
 //! It is non-blocking for as long as a socket of this module owns it. Code that makes its own system calls on what
@@ -55,11 +62,13 @@
 //! Both are infallible, as std's are. The mode of an open descriptor can always be set; for one that is not open, or was opened with `O_PATH`,
 //! the conversion **panics**, where std's fails at the first use: such a descriptor may never be left blocking in a task's hands.
 
-mod addr;
+pub(crate) mod addr;
 #[allow(unsafe_code)] // FromRawFd's methods are unsafe by their trait
-mod fd;
+pub(crate) mod fd;
 mod listener;
+pub(crate) mod socket;
 mod stream;
+mod udp;
 
 pub use addr::ToSocketAddrs;
 pub use listener::{Incoming, TcpListener};
@@ -67,3 +76,4 @@ pub use std::net::{
     AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6,
 };
 pub use stream::TcpStream;
+pub use udp::{Datagram, Datagrams, RecvBatch, UdpSocket};

@@ -1,22 +1,20 @@
 //! Owns [`TcpStream`]: connecting, reading, writing and the options of a connection.
 //!
 //! 1. Waiting is `Source`'s: nothing here suspends by itself.
-//! 2. A timeout is in `Settings`, where our waits find it, and on the kernel's socket, where it serves whoever the socket is handed to.
-//! 3. A stream exists before its connection does, but only `open` holds it then.
+//! 2. A stream exists before its connection does, but only `open` holds it then.
 
 use super::addr::{each_addr, invalid, ToSocketAddrs};
+use super::socket::{any_socket, bytes, receive, timeouts};
 use crate::io::source::Source;
 use crate::rt::{header::Why, reactor::Interest};
 use crate::sys::socket::{self, Domain, SockRef, Socket, Type};
-use std::io::{IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 #[cfg(target_os = "android")]
 use std::os::android::net as linux;
 #[cfg(target_os = "linux")]
 use std::os::linux::net as linux;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-use std::{fmt, io, net};
+use std::{io, net};
 
 /// A TCP connection: [`std::net::TcpStream`], whose reads and writes suspend the task only.
 ///
@@ -102,71 +100,13 @@ impl TcpStream {
         self.source.get().shutdown(how)
     }
 
-    /// Makes another handle to the same connection, which shares its timeouts and its `set_nonblocking`; never suspends.
-    ///
-    /// Reading and writing need none: both work through `&TcpStream`, so an `Arc` does as well and uses no second descriptor.
-    ///
-    /// # Errors
-    ///
-    /// Those of duplicating a descriptor: the process may have run out of them.
-    pub fn try_clone(&self) -> io::Result<TcpStream> {
-        let inner = self.source.get().try_clone()?;
-        let source = Source::with_settings(inner, Arc::clone(self.source.settings()))?;
-        Ok(TcpStream { source })
-    }
-
-    /// Bounds each later `read`, `peek` and `read_vectored` by `dur`; `None` lets them wait for ever. Never suspends.
-    ///
-    /// One that exceeds it fails with `TimedOut`, carrying [`Timeout`](crate::Timeout), and the stream stays usable.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` if `dur` is zero, else those of `setsockopt`.
-    pub fn set_read_timeout(&self, dur: Option<Duration>) -> io::Result<()> {
-        self.source.get().set_read_timeout(dur)?;
-        self.source.settings().set_read_timeout(dur);
-        Ok(())
-    }
-
-    /// Bounds each later `write` and `write_vectored` by `dur`; `None` lets them wait for ever. Never suspends.
-    ///
-    /// One that exceeds it fails with `TimedOut`, carrying [`Timeout`](crate::Timeout), and the stream stays usable.
-    /// It bounds the single system call, as in std: `write_all` makes several, [`timeout`](crate::timeout()) bounds them together.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` if `dur` is zero, else those of `setsockopt`.
-    pub fn set_write_timeout(&self, dur: Option<Duration>) -> io::Result<()> {
-        self.source.get().set_write_timeout(dur)?;
-        self.source.settings().set_write_timeout(dur);
-        Ok(())
-    }
-
-    /// The bound of each read, exactly as it was set (the system keeps it rounded); never suspends.
-    ///
-    /// # Errors
-    ///
-    /// None today; the result is std's.
-    pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.source.settings().read_timeout())
-    }
-
-    /// The bound of each write, exactly as it was set (the system keeps it rounded); never suspends.
-    ///
-    /// # Errors
-    ///
-    /// None today; the result is std's.
-    pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.source.settings().write_timeout())
-    }
-
     /// Reads without taking what is read out of the socket; suspends the task until there is something.
     ///
     /// # Errors
     ///
     /// Those of `read`.
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.receive(|socket| socket.peek(buf))
+        receive(&self.source, |socket| socket.peek(buf))
     }
 
     /// Sets what closing does with data not yet sent (`SO_LINGER`); never suspends. **Unstable in std.**
@@ -225,41 +165,6 @@ impl TcpStream {
     pub fn ttl(&self) -> io::Result<u32> {
         self.source.get().ttl()
     }
-
-    /// Takes the error pending on the socket (`SO_ERROR`), clearing it; never suspends.
-    ///
-    /// # Errors
-    ///
-    /// Those of `getsockopt`.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.source.get().take_error()
-    }
-
-    /// Makes operations answer `WouldBlock` where they would have waited, or wait again; never suspends.
-    ///
-    /// Clones share the flag. An operation already waiting is not disturbed. The descriptor itself is non-blocking always.
-    ///
-    /// # Errors
-    ///
-    /// None today; the result is std's.
-    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.source.settings().set_nonblocking(nonblocking);
-        Ok(())
-    }
-
-    /// Repeats `op` until it has read something, for at most the read timeout.
-    #[inline]
-    fn receive<R>(&self, op: impl FnMut(&net::TcpStream) -> io::Result<R>) -> io::Result<R> {
-        let limit = self.source.settings().read_timeout();
-        self.source.retry(Interest::Read, Why::Read, limit, op)
-    }
-
-    /// Repeats `op` until it has written something, for at most the write timeout.
-    #[inline]
-    fn send<R>(&self, op: impl FnMut(&net::TcpStream) -> io::Result<R>) -> io::Result<R> {
-        let limit = self.source.settings().write_timeout();
-        self.source.retry(Interest::Write, Why::Write, limit, op)
-    }
 }
 
 /// The methods of std's `os::linux::net::TcpStreamExt`, a trait that std alone can implement.
@@ -284,71 +189,14 @@ impl TcpStream {
     }
 }
 
-/// Suspends the task until there is something to read or the peer has finished.
-impl Read for TcpStream {
-    #[inline]
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        (&*self).read(buf)
-    }
-
-    #[inline]
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        (&*self).read_vectored(bufs)
-    }
+any_socket! { TcpStream }
+timeouts! {
+    TcpStream,
+    reads: "`read`, `read_vectored` and `peek`",
+    writes: "`write` and `write_vectored`",
+    "It bounds the single system call, as in std: `write_all` makes several, [`timeout`](crate::timeout()) bounds them together."
 }
-
-/// Suspends the task until there is room to write; `flush` never does.
-impl Write for TcpStream {
-    #[inline]
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        (&*self).write(buf)
-    }
-
-    #[inline]
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        (&*self).write_vectored(bufs)
-    }
-
-    #[inline]
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Read for &TcpStream {
-    #[inline]
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.receive(|mut socket| socket.read(buf))
-    }
-
-    #[inline]
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.receive(|mut socket| socket.read_vectored(bufs))
-    }
-}
-
-impl Write for &TcpStream {
-    #[inline]
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.send(|mut socket| socket.write(buf))
-    }
-
-    #[inline]
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.send(|mut socket| socket.write_vectored(bufs))
-    }
-
-    #[inline]
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl fmt::Debug for TcpStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.source.get().fmt(f)
-    }
-}
+bytes! { TcpStream }
 
 /// A TCP socket of `addr`'s family, close-on-exec, and non-blocking from birth where the system can make one; `Source::new` sees to the rest.
 pub(super) fn stream_socket(addr: &SocketAddr) -> io::Result<Socket> {

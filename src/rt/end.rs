@@ -44,7 +44,9 @@ impl Header {
 
     /// The task will never go on nor end; its joiner is told that it was cancelled. Its own reference stays: its
     /// stack, and what points to the header from there, stay as well.
-    pub(super) fn abandon(&self) {
+    pub(super) fn abandon(&'static self) {
+        // Whoever finds its waiter later hands nothing to it. What was handed over before stays on its stack.
+        let _waits = Waiter::current(self).is_some_and(Waiter::retract);
         // SAFETY: the task is not running and will not.
         unsafe { self.job.get().abandon(&self.payload) };
         let before = self.join.fetch_or(DONE, Ordering::AcqRel);

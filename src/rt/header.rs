@@ -15,14 +15,14 @@
 //! 5. `refs` counts references; the task itself holds one until it has ended and its fiber has left the header.
 
 use super::fiber::{Fiber, Switch};
-use super::home::{Bell, Home};
+use super::home::{Bell, Home, Message};
 use super::job::{Job, Payload};
 use super::scope::Scopes;
 use crate::base::list::{Linked, Links};
 use crate::base::slab::Slab;
 use std::cell::{Cell, UnsafeCell};
 use std::mem::size_of;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::Thread;
 
@@ -49,6 +49,8 @@ pub(crate) struct Header {
     pub(super) housed: Cell<bool>,
     /// Cancelling was asked for.
     pub(super) cancelled: Cell<bool>,
+    /// The home thread was told to cancel it, or will be: once is enough, and bounds the messages.
+    cancel_sent: AtomicBool,
     /// In this wait the task does not listen to cancelling or to its scopes.
     pub(super) deaf: Cell<bool>,
     /// What it waits for, or did last.
@@ -83,6 +85,9 @@ const _: () = assert!(size_of::<Header>() == 256);
 // SAFETY: by invariant 2 for the cells; the rest is atomic.
 unsafe impl Sync for Header {}
 
+// What a panic leaves half done in a header is seen by nobody: its cells are changed where nothing panics.
+impl RefUnwindSafe for Header {}
+
 impl Linked for Header {
     fn links(&self) -> &Links<Self> {
         &self.links
@@ -104,6 +109,8 @@ pub(crate) enum Why {
     Ready,
     Blocking,
     Stdio,
+    Get,
+    Put,
 }
 
 impl Why {
@@ -121,6 +128,8 @@ impl Why {
             Why::Ready => "waiting for a descriptor to be ready",
             Why::Blocking => "waiting for a call that blocks",
             Why::Stdio => "waiting for another to unlock a standard stream",
+            Why::Get => "waiting for an item of a queue",
+            Why::Put => "waiting for room in a queue",
         }
     }
 
@@ -156,6 +165,7 @@ impl Default for Header {
             housed: Cell::new(false),
             switch: Cell::new(Switch::none()),
             cancelled: Cell::new(false),
+            cancel_sent: AtomicBool::new(false),
             deaf: Cell::new(false),
             why: Cell::new(Why::Nothing),
             scopes: Scopes::new(),
@@ -223,6 +233,7 @@ impl Header {
     fn init(&self, home: Option<&'static Home<Header>>, id: u64, birth: Birth, refs: u32) {
         self.home.set(home);
         self.cancelled.set(false);
+        self.cancel_sent.store(false, Ordering::Relaxed);
         self.deaf.set(false);
         self.why.set(Why::Nothing);
         self.token.store(0, Ordering::Relaxed);
@@ -298,6 +309,15 @@ impl Header {
     /// Where it runs; for those who hold a reference.
     pub(crate) fn home(&self) -> Option<&'static Home<Header>> {
         self.home.get()
+    }
+
+    /// Has the home thread cancel it; for those who hold a reference.
+    pub(crate) fn send_cancel(&'static self) {
+        if let Some(home) = self.home.get() {
+            if !self.cancel_sent.swap(true, Ordering::Relaxed) {
+                home.send(Message::Cancel(self.retain()));
+            }
+        }
     }
 
     /// Whether cancelling was asked for; for the home thread.
@@ -411,8 +431,12 @@ pub(crate) struct Cx {
     pub(crate) thread: Cell<Option<&'static Header>>,
     /// The home of the worker whose loop runs on this thread.
     pub(crate) home: Cell<Option<&'static Home<Header>>>,
+    /// Stacks of this thread that stand still and may be in the middle of unwinding.
+    pub(crate) unwinding: Cell<u32>,
     /// Operations that the running task may still do before it has to let others run.
     pub(crate) budget: Cell<u32>,
+    /// Code of the user's runs while something is locked: nothing may wait.
+    pub(crate) bound: Cell<bool>,
 }
 
 thread_local! {
@@ -422,7 +446,9 @@ thread_local! {
             task: Cell::new(None),
             thread: Cell::new(None),
             home: Cell::new(None),
+            unwinding: Cell::new(0),
             budget: Cell::new(0),
+            bound: Cell::new(false),
         }
     };
 }

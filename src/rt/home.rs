@@ -7,6 +7,7 @@
 use crate::base::inbox::Inbox;
 use crate::base::ring::Ring;
 use std::cell::{Cell, UnsafeCell};
+use std::panic::RefUnwindSafe;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// See the head of this file. `T` is the task's header.
@@ -48,6 +49,9 @@ pub(crate) enum Message<T: 'static> {
 unsafe impl<T: Sync> Sync for Home<T> {}
 // SAFETY: as above.
 unsafe impl<T: Sync> Send for Home<T> {}
+
+// Nothing panics while it changes a home.
+impl<T: 'static> RefUnwindSafe for Home<T> {}
 
 impl<T: 'static> Home<T> {
     /// Sends to the worker from any thread.

@@ -8,21 +8,26 @@
 //!    to the scope's edge or to the task's root.
 //! 2. Where nothing can be raised (see `unwind`), an operation that can fail is told by [`Outcome::Interrupted`], and one that
 //!    cannot does not listen: it waits for real.
+//!    It looks again every now and then, for it may be deaf only because another task of its thread stands still in the
+//!    middle of its unwinding.
 //! 3. Whether a stack is unwinding does not change while it stands still: what was true before the switch is true
 //!    after it, whatever other tasks of the thread did.
-//! 4. A plain thread parks as well: it runs its default scheduler meanwhile if that has tasks, and blocks if not.
+//! 4. A plain thread parks as well. If it waits for a task of a scheduler of its own it runs that one meanwhile, else its
+//!    default scheduler if that has tasks; if neither, it blocks.
+//! 5. Code of the user's that runs while something of ours is locked cannot wait: see [`bound`].
 
 use super::fiber::Switch;
-use super::header::{Header, Why, CX};
+use super::header::{Cx, Header, Why, CX};
+use super::home::Home;
 use super::scope::Limit;
 use super::timer::Key;
 use super::unwind::{can_raise, raise, Target};
 use super::waiter::Waiter;
-use super::worker::{with_default, with_running};
+use super::worker::{with_default, with_local, with_running};
 use crate::error::{Cancelled, Deadlock, Timeout};
 use std::io;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How a wait ended, if not by unwinding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +120,7 @@ pub(crate) fn park(waiter: Waiter, deadline: Option<Instant>, why: Why, mode: Mo
 #[inline(always)]
 pub(crate) fn yield_now() {
     let cx = CX.with(|cx| (cx.task.get(), cx.home.get()));
-    if let (Some(task), Some(home)) = cx {
+    if let (Some(task), Some(home), false) = (cx.0, cx.1, std::thread::panicking()) {
         // SAFETY: the loop of `home` runs on this thread, and the task is in no queue, for it is running.
         unsafe { home.push(task) };
         // SAFETY: it is the switch of the task that runs.
@@ -124,12 +129,24 @@ pub(crate) fn yield_now() {
             interrupt_if_due(task);
         }
     } else {
-        yield_thread();
+        yield_otherwise();
     }
 }
 
+/// On a plain thread, and by a task that may be unwinding.
 #[cold]
-fn yield_thread() {
+fn yield_otherwise() {
+    let cx = CX.with(|cx| (cx.task.get(), cx.home.get()));
+    if let (Some(task), Some(home)) = cx {
+        count_unwinding(1);
+        // SAFETY: as in `yield_now`.
+        unsafe { home.push(task) };
+        // SAFETY: it is the switch of the task that runs.
+        unsafe { task.switch.get().suspend() };
+        count_unwinding(-1);
+        return interrupt_if_due(task);
+    }
+    assert_unbound();
     let default = with_default(|worker| {
         if worker.home.live.get() > 0 && with_running(|_| ()).is_none() {
             let _whatever = worker.turn(super::reactor::Patience::None);
@@ -147,16 +164,27 @@ pub(crate) fn interrupt_if_due(me: &Header) {
     if !can_raise() {
         return;
     }
-    if me.cancelled.get() && !me.scopes.shielded() {
+    if is_cancelled(me) {
         raise(Target::Task);
     }
-    if let Some(limit) = me
-        .scopes
-        .limit()
-        .filter(|limit| limit.deadline <= Instant::now())
-    {
+    if let Some(limit) = expired(me) {
         raise(Target::Scope(limit.scope));
     }
+}
+
+/// Whether there is something to raise.
+fn is_due(me: &Header) -> bool {
+    is_cancelled(me) || expired(me).is_some()
+}
+
+fn is_cancelled(me: &Header) -> bool {
+    me.cancelled.get() && !me.scopes.shielded()
+}
+
+/// The scope whose time is up.
+fn expired(me: &Header) -> Option<Limit> {
+    let limit = me.scopes.limit();
+    limit.filter(|limit| limit.deadline <= Instant::now())
 }
 
 /// Takes one unit of the running task's budget; when it is used up, lets others run. To be called before an
@@ -170,9 +198,50 @@ pub(crate) fn charge() {
             false
         }
     });
-    if exhausted && CX.with(|cx| cx.task.get()).is_some() {
-        yield_now();
+    if exhausted {
+        if CX.with(|cx| cx.task.get()).is_some() {
+            yield_now();
+        } else {
+            assert_unbound();
+        }
     }
+}
+
+// ---- code that cannot wait ----
+
+/// Runs `f`, code of the user's that is called while something is locked: it is of no task, and what might wait in it
+/// panics instead.
+pub(crate) fn bound<R>(f: impl FnOnce() -> R) -> R {
+    struct Unbind(Option<&'static Header>, u32, bool);
+    impl Drop for Unbind {
+        fn drop(&mut self) {
+            CX.with(|cx| {
+                cx.task.set(self.0);
+                cx.budget.set(self.1);
+                cx.bound.set(self.2);
+            });
+        }
+    }
+    // Without a task, nor a budget, whatever yields, waits or charges ends up on a slow path, and is found out there.
+    let unbind = |cx: &Cx| Unbind(cx.task.take(), cx.budget.replace(0), cx.bound.replace(true));
+    let _unbind = CX.with(unbind);
+    f()
+}
+
+/// To be called where code that is [`bound`] would do something that it must not.
+///
+/// # Panics
+/// By such code.
+#[inline]
+pub(crate) fn assert_unbound() {
+    if CX.with(|cx| cx.bound.get()) {
+        panic_bound();
+    }
+}
+
+#[cold]
+fn panic_bound() -> ! {
+    panic!("a predicate of a queue cannot wait, nor use a queue")
 }
 
 enum Step {
@@ -188,24 +257,43 @@ struct Wait {
     /// The scope that would end the wait, if it is listened to.
     limit: Option<Limit>,
     raisable: bool,
+    /// For a wait that does not listen to what is due: when to see whether it can be raised by now.
+    recheck: Option<Instant>,
 }
+
+fn count_unwinding(by: i32) {
+    CX.with(|cx| cx.unwinding.set(cx.unwinding.get().wrapping_add_signed(by)));
+}
+
+/// Whether a stack that cannot be unwound now is perhaps not unwinding itself: another one of this thread may be.
+fn is_doubtful() -> bool {
+    cfg!(panic = "unwind") && CX.with(|cx| cx.unwinding.get()) > 0
+}
+
+/// How often a wait that is deaf, perhaps only because of another task of its thread, looks whether it still has to be.
+const RECHECK: Duration = Duration::from_millis(10);
 
 impl Wait {
     #[inline(never)]
     fn begin(waiter: Waiter, own: Option<Instant>, why: Why, mode: Mode) -> Step {
         let me = waiter.header();
+        // If it was woken already, that takes no time.
+        if CX.with(|cx| cx.bound.get()) && waiter.retract() {
+            me.home.set(None);
+            panic_bound();
+        }
         let raisable = can_raise();
         // Rule 2.
-        let listens = raisable || mode == Mode::Fallible;
-        let cancelled = listens && me.cancelled.get() && !me.scopes.shielded();
+        let deaf = !raisable && mode == Mode::Infallible && is_due(me);
+        let cancelled = !deaf && is_cancelled(me);
         // If it was woken already, that counts, and cancelling is met again at the next wait.
         if cancelled && waiter.retract() {
             // Who catches this and waits again, for ever, still lets others run.
             charge();
             return Step::Over(interrupted(Interrupt::Cancelled, Target::Task, raisable));
         }
-        let limit = if listens { me.scopes.limit() } else { None };
-        me.deaf.set(!listens || me.scopes.shielded());
+        let limit = if deaf { None } else { me.scopes.limit() };
+        me.deaf.set(deaf || me.scopes.shielded());
         me.why.set(why);
         let wait = Wait {
             waiter,
@@ -213,6 +301,7 @@ impl Wait {
             own,
             limit,
             raisable,
+            recheck: (deaf && is_doubtful()).then(|| Instant::now() + RECHECK),
         };
         if me.is_thread() {
             Step::Over(wait.block())
@@ -222,6 +311,7 @@ impl Wait {
     }
 
     fn arm(mut self, me: &Header) -> Step {
+        count_unwinding(i32::from(!self.raisable));
         with_running(|worker| {
             self.timer = self
                 .deadline()
@@ -235,6 +325,7 @@ impl Wait {
 
     #[inline(never)]
     fn end(self) -> Outcome {
+        count_unwinding(-i32::from(!self.raisable));
         let me = self.waiter.header();
         with_running(|worker| {
             if let Some(timer) = self.timer {
@@ -247,13 +338,10 @@ impl Wait {
         self.decide(me)
     }
 
-    /// The nearer of the two deadlines.
+    /// The nearest of all that ends the wait.
     fn deadline(&self) -> Option<Instant> {
         let limit = self.limit.map(|limit| limit.deadline);
-        match (self.own, limit) {
-            (Some(own), Some(limit)) => Some(own.min(limit)),
-            (own, limit) => own.or(limit),
-        }
+        [self.own, limit, self.recheck].into_iter().flatten().min()
     }
 
     fn decide(&self, me: &Header) -> Outcome {
@@ -261,17 +349,25 @@ impl Wait {
         if self.waiter.was_woken() {
             return Outcome::Woken;
         }
+        if self.recheck.is_some() {
+            if self.own.is_some_and(|own| own <= Instant::now()) {
+                return Outcome::TimedOut;
+            }
+            interrupt_if_due(me);
+            // Still not: the operation waits again.
+            return Outcome::Interrupted(Interrupt::Cancelled);
+        }
+        // By rule 3; and if no stack of this thread is unwinding by now, this one is not either.
+        let raisable = self.raisable || can_raise();
         // The timer ends a wait at the nearer deadline, a canceller before it; a canceller that comes at the same
         // moment loses to the timer here and is met again at the next wait.
         if !me.deaf.get() && me.cancelled.get() {
-            return interrupted(Interrupt::Cancelled, Target::Task, self.raisable);
+            return interrupted(Interrupt::Cancelled, Target::Task, raisable);
         }
         match self.limit {
-            Some(limit) if self.own.is_none_or(|own| limit.deadline < own) => interrupted(
-                Interrupt::Timeout,
-                Target::Scope(limit.scope),
-                self.raisable,
-            ),
+            Some(limit) if self.own.is_none_or(|own| limit.deadline < own) => {
+                interrupted(Interrupt::Timeout, Target::Scope(limit.scope), raisable)
+            }
             _ => Outcome::TimedOut,
         }
     }
@@ -281,16 +377,20 @@ impl Wait {
     fn block(self) -> Outcome {
         let me = self.waiter.header();
         match me.home.get() {
-            Some(_) => self.serve(me),
+            Some(home) => {
+                count_unwinding(i32::from(!self.raisable));
+                self.serve(me, home);
+                count_unwinding(-i32::from(!self.raisable));
+            }
             None => self.sleep(me),
         }
         me.home.set(None);
         self.decide(me)
     }
 
-    /// Runs the thread's default scheduler until the wait has been won.
-    fn serve(&self, me: &Header) {
-        with_default(|worker| {
+    /// Runs the worker of `home` until the wait has been won.
+    fn serve(&self, me: &Header, home: &'static Home<Header>) {
+        with_local(home, |worker| {
             let timer = self
                 .deadline()
                 .map(|deadline| worker.arm(deadline, self.waiter));
@@ -362,21 +462,44 @@ impl Waiter {
     /// A wait of the task or thread that calls.
     #[inline]
     pub(crate) fn here() -> Waiter {
+        Waiter::here_for(None)
+    }
+
+    /// As `here`, for something that a task of `home` will do.
+    #[inline]
+    pub(crate) fn here_for(home: Option<&'static Home<Header>>) -> Waiter {
         let me = me();
         if me.is_thread() {
-            prepare_thread(me);
+            prepare_thread(me, home);
         }
         Waiter::new(me)
     }
 }
 
 /// Decides, before the waiter is shown to anybody, how a thread will wait, for that decides how it is woken.
-fn prepare_thread(me: &Header) {
+fn prepare_thread(me: &Header, awaited: Option<&'static Home<Header>>) {
     me.up.store(false, Ordering::Relaxed);
-    let serves = with_default(|worker| {
-        // Not from inside a loop: that one would stand still meanwhile.
-        let free = with_running(|_| ()).is_none();
-        (free && !worker.is_finished()).then_some(worker.home)
-    });
-    me.home.set(serves.flatten());
+    me.home.set(serviceable(awaited));
+}
+
+/// The home of the worker that a plain thread will run while it waits.
+fn serviceable(awaited: Option<&'static Home<Header>>) -> Option<&'static Home<Header>> {
+    // Not from inside a loop: that one would stand still meanwhile.
+    if with_running(|_| ()).is_some() {
+        return None;
+    }
+    awaited
+        .filter(|home| with_local(home, |_| ()).is_some())
+        .or_else(|| with_default(|worker| (!worker.is_finished()).then_some(worker.home)).flatten())
+}
+
+/// Whether the caller is a plain thread that has nothing to do while it waits, and nothing that could end its wait: a call
+/// that blocks does as well then.
+pub(crate) fn may_block() -> bool {
+    is_idle_thread() && me().scopes.limit().is_none()
+}
+
+/// Whether the caller is a plain thread that has no tasks to run while it waits.
+pub(crate) fn is_idle_thread() -> bool {
+    CX.with(|cx| cx.task.get()).is_none() && serviceable(None).is_none()
 }

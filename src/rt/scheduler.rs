@@ -63,7 +63,7 @@ pub(crate) const DEFAULT_STACK_SIZE: usize = if cfg!(debug_assertions) {
 /// A task that waits in a destructor for something that can never happen is abandoned with a message on standard
 /// error: it never goes on, and its memory is not used again.
 pub struct Scheduler {
-    worker: Worker,
+    worker: Box<Worker>,
     shared: Arc<Shared>,
     /// A scheduler belongs to its thread.
     _not_send: PhantomData<*mut ()>,
@@ -408,7 +408,7 @@ pub(crate) fn with_thread_default<R>(f: impl FnOnce(&Scheduler) -> R) -> io::Res
             || made
         });
         // SAFETY: boxed, and taken out below before it goes.
-        unsafe { set_default(&scheduler.worker) };
+        unsafe { set_default(&*scheduler.worker) };
         Ok(f(scheduler))
     });
     outcome.unwrap_or_else(|_| {

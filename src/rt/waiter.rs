@@ -17,6 +17,7 @@
 use super::header::{Header, CX};
 use super::home::{Home, Message};
 use crate::base::list::{Linked, Links, List};
+use std::cell::UnsafeCell;
 use std::sync::atomic::Ordering;
 
 const STATE: u64 = 3;
@@ -213,13 +214,19 @@ impl Header {
     }
 }
 
+// ---- wait lists ----
+
 /// A place in a wait list. It lies on the stack of the task that waits.
-pub(crate) struct Node {
+///
+/// The slot is where things are handed over. It belongs to whoever has exclusive use of the list while the node is in
+/// it, then to the winner of the wait ([`Won`]), and to the owner of the node before and after.
+pub(crate) struct Node<S = ()> {
     waiter: Waiter,
-    links: Links<Node>,
+    slot: UnsafeCell<S>,
+    links: Links<Node<S>>,
 }
 
-impl Linked for Node {
+impl<S> Linked for Node<S> {
     fn links(&self) -> &Links<Self> {
         &self.links
     }
@@ -227,24 +234,44 @@ impl Linked for Node {
 
 impl Node {
     pub(crate) const fn new(waiter: Waiter) -> Self {
+        Node::with(waiter, ())
+    }
+}
+
+impl<S> Node<S> {
+    pub(crate) const fn with(waiter: Waiter, slot: S) -> Self {
         Node {
             waiter,
+            slot: UnsafeCell::new(slot),
             links: Links::new(),
         }
+    }
+
+    pub(crate) fn waiter(&self) -> Waiter {
+        self.waiter
+    }
+
+    /// What the slot holds after the wait.
+    pub(crate) fn into_slot(self) -> S {
+        debug_assert!(!self.links.is_linked());
+        self.slot.into_inner()
     }
 }
 
 /// Waiters in the order in which they came. The list does not lock itself: its owner does.
-pub(crate) struct WaitList(List<Node>);
+///
+/// Whoever wins a wait through the list has taken the node out of it first: a waiter that was woken need not look.
+pub(crate) struct WaitList<S = ()>(List<Node<S>>);
 
-impl WaitList {
+impl<S> WaitList<S> {
     pub(crate) const fn new() -> Self {
         WaitList(List::new())
     }
 
     /// # Safety
-    /// The caller has exclusive use of this list, and takes `node` out, by `remove`, before it moves or dies.
-    pub(crate) unsafe fn push(&self, node: &Node) {
+    /// The caller has exclusive use of this list, and takes `node` out, by `remove`, before it moves or dies, unless
+    /// its wait ended by being woken.
+    pub(crate) unsafe fn push(&self, node: &Node<S>) {
         // SAFETY: the caller's promise.
         unsafe { self.0.push_back(node) }
     }
@@ -253,27 +280,34 @@ impl WaitList {
     ///
     /// # Safety
     /// The caller has exclusive use of this list, and `node` is in no other.
-    pub(crate) unsafe fn remove(&self, node: &Node) {
+    pub(crate) unsafe fn remove(&self, node: &Node<S>) {
         if node.links.is_linked() {
             // SAFETY: it is in this list.
             unsafe { self.0.remove(node) }
         }
     }
 
-    /// Wakes the first whose wait has not ended otherwise; false if there is none.
+    /// Wins the first wait that `accepts` its slot. If that wait was over, goes on to the next.
     ///
     /// # Safety
-    /// The caller has exclusive use of this list.
-    pub(crate) unsafe fn wake_one(&self) -> bool {
-        // SAFETY: a node that is in the list lives, by the promise of `push`.
-        while let Some(node) = unsafe { self.0.pop_front() } {
-            // Copied out before it is woken: the node may be gone right after.
-            let waiter = node.waiter;
-            if waiter.wake() {
-                return true;
+    /// The caller has exclusive use of this list, and `accepts` does not use it.
+    #[inline]
+    pub(crate) unsafe fn win_first(
+        &self,
+        mut accepts: impl FnMut(&mut S) -> bool,
+    ) -> Option<Won<S>> {
+        let wins = |node: &Node<S>| {
+            // SAFETY: the node is in the list, and the caller has that.
+            if !accepts(unsafe { &mut *node.slot.get() }) {
+                return false;
             }
-        }
-        false
+            // Taken out before it is won, by the rule of the list. If it is lost, its owner would take it out next.
+            // SAFETY: it is in this list.
+            unsafe { self.0.remove(node) };
+            node.waiter.win(WOKEN)
+        };
+        // SAFETY: a node that is in the list lives, by the promise of `push`; `wins` takes out none but its own.
+        unsafe { self.0.find(wins) }.map(|node| Won(node))
     }
 
     /// Wakes all, first come first.
@@ -290,5 +324,125 @@ impl WaitList {
             let waiter = node.waiter;
             waiter.wake();
         }
+    }
+}
+
+/// A wait that was won. Its owner stands still until this is dropped, and then finds in the slot what was put there.
+///
+/// A pointer, not a reference: once the owner goes on, the node may be gone.
+#[must_use]
+pub(crate) struct Won<S>(*const Node<S>);
+
+impl<S> Won<S> {
+    #[inline]
+    pub(crate) fn slot(&mut self) -> &mut S {
+        // SAFETY: by invariant 2 of this file the owner stands still, so the node lives, and the slot is the winner's.
+        unsafe { &mut *(*self.0).slot.get() }
+    }
+}
+
+impl<S> Drop for Won<S> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: as in `slot`.
+        make_ready(unsafe { (*self.0).waiter.header });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    /// Waits of owners that stand still, as parked threads do, in a list of their own.
+    fn with_waits(slots: &[u32], test: impl FnOnce(&WaitList<u32>, &[Node<u32>])) {
+        let node = |slot: &u32| Node::with(Waiter::new(Header::new_thread()), *slot);
+        let nodes: Vec<_> = slots.iter().map(node).collect();
+        let list = WaitList::new();
+        for node in &nodes {
+            node.waiter.header.up.store(false, Ordering::Relaxed);
+            // SAFETY: one thread, and the nodes are taken out below.
+            unsafe { list.push(node) };
+        }
+        test(&list, &nodes);
+        for node in nodes {
+            // SAFETY: as above.
+            unsafe { list.remove(&node) };
+            let _over = node.waiter.retract();
+            node.waiter.header.release();
+        }
+    }
+
+    fn win(list: &WaitList<u32>, wanted: impl Fn(u32) -> bool) -> Option<Won<u32>> {
+        // SAFETY: one thread.
+        unsafe { list.win_first(|slot| wanted(*slot)) }
+    }
+
+    #[test]
+    fn the_first_wait_that_accepts_is_won_and_taken_out() {
+        with_waits(&[1, 2, 3, 4], |list, nodes| {
+            let even = |slot| slot % 2 == 0;
+            for expected in [1, 3] {
+                let mut won = win(list, even).unwrap();
+                assert_eq!(*won.slot(), 1 + expected as u32);
+                assert!(!nodes[expected].links.is_linked());
+            }
+            assert!(win(list, even).is_none());
+            assert!(nodes[0].links.is_linked() && nodes[2].links.is_linked());
+        });
+    }
+
+    #[test]
+    fn a_wait_that_is_over_is_passed_by_and_taken_out() {
+        with_waits(&[1, 2, 3], |list, nodes| {
+            assert!(nodes[0].waiter.interrupt_self());
+            assert!(nodes[1].waiter.retract());
+            assert_eq!(*win(list, |_| true).unwrap().slot(), 3);
+            assert!(nodes.iter().all(|node| !node.links.is_linked()));
+            assert!(win(list, |_| true).is_none());
+            assert!(!nodes[0].waiter.was_woken() && nodes[2].waiter.was_woken());
+        });
+    }
+
+    #[test]
+    fn a_wait_that_does_not_accept_is_asked_and_left_alone() {
+        with_waits(&[1, 2], |list, nodes| {
+            let asked = Cell::new(0);
+            let none = win(list, |slot| {
+                asked.set(10 * asked.get() + slot);
+                false
+            });
+            assert!(none.is_none());
+            assert_eq!(asked.get(), 12);
+            assert!(nodes.iter().all(|node| node.links.is_linked()));
+        });
+    }
+
+    #[test]
+    fn the_owner_stands_still_until_the_winner_has_filled_the_slot() {
+        with_waits(&[1], |list, nodes| {
+            let owner = nodes[0].waiter.header;
+            let mut won = win(list, |_| true).unwrap();
+            assert!(!nodes[0].waiter.wake(), "nobody else can win it");
+            *won.slot() = 5;
+            assert!(!owner.up.load(Ordering::Acquire));
+            drop(won);
+            assert!(owner.up.load(Ordering::Acquire));
+            let slot = nodes[0].slot.get();
+            // SAFETY: nobody else has the node by now.
+            assert_eq!(unsafe { *slot }, 5);
+        });
+    }
+
+    #[test]
+    fn a_wait_that_was_won_goes_on_though_its_winner_panics() {
+        with_waits(&[1], |list, nodes| {
+            let panics = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let _won = win(list, |_| true);
+                panic!("before the slot is filled");
+            }));
+            assert!(panics.is_err());
+            assert!(nodes[0].waiter.header.up.load(Ordering::Acquire));
+        });
     }
 }

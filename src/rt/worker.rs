@@ -62,6 +62,8 @@ pub(crate) struct Worker {
     next_trim: Cell<Option<Instant>>,
     /// The loop runs on this thread, here or below other loops.
     entered: Cell<bool>,
+    /// The worker of this thread that was made before.
+    next: Cell<*const Worker>,
 }
 
 thread_local! {
@@ -69,6 +71,8 @@ thread_local! {
     static WORKER: Cell<*const Worker> = const { Cell::new(ptr::null()) };
     /// The worker of this thread's default scheduler.
     static DEFAULT: Cell<*const Worker> = const { Cell::new(ptr::null()) };
+    /// All workers of this thread, linked by `next`.
+    static FIRST: Cell<*const Worker> = const { Cell::new(ptr::null()) };
     static HAS_SIGNAL_STACK: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -85,6 +89,19 @@ pub(crate) fn with_default<R>(f: impl FnOnce(&Worker) -> R) -> Option<R> {
     let worker = DEFAULT.with(Cell::get);
     // SAFETY: the default scheduler takes itself out before it goes.
     unsafe { worker.as_ref() }.map(f)
+}
+
+/// Calls `f` with the worker of `home` if it belongs to this thread.
+pub(crate) fn with_local<R>(home: &Home<Header>, f: impl FnOnce(&Worker) -> R) -> Option<R> {
+    let mut at = FIRST.with(Cell::get);
+    // SAFETY: a worker takes itself out of this list before it goes.
+    while let Some(worker) = unsafe { at.as_ref() } {
+        if ptr::eq(worker.home, home) {
+            return Some(f(worker));
+        }
+        at = worker.next.get();
+    }
+    None
 }
 
 /// Makes `worker` the one of this thread's default scheduler.
@@ -108,11 +125,11 @@ pub(crate) struct Counts {
 impl Worker {
     /// # Errors
     /// The process is out of descriptors.
-    pub(crate) fn new(stack_size: u32) -> io::Result<Self> {
+    pub(crate) fn new(stack_size: u32) -> io::Result<Box<Self>> {
         overflow::install(describe);
         let reactor = Reactor::new()?;
         let bell = reactor.bell()?;
-        Ok(Worker {
+        let worker = Box::new(Worker {
             home: Home::open(bell),
             reactor,
             timers: Timers::new(),
@@ -123,7 +140,10 @@ impl Worker {
             quota: Cell::new(0),
             next_trim: Cell::new(None),
             entered: Cell::new(false),
-        })
+            next: Cell::new(FIRST.with(Cell::get)),
+        });
+        FIRST.with(|first| first.set(&*worker));
+        Ok(worker)
     }
 
     // ---- what schedulers and parked threads call ----
@@ -588,6 +608,7 @@ impl Drop for Running<'_> {
 impl Drop for Worker {
     /// Ends the idle fibers. Tasks that are left are leaked with their stacks, which are never used again.
     fn drop(&mut self) {
+        self.leave_thread();
         let running = self.enter();
         let mut idle = self.fibers.borrow_mut().drain();
         // SAFETY: the seat is the loop's, and the loop is over.
@@ -596,6 +617,25 @@ impl Drop for Worker {
         self.end_fibers(idle, Fibers::put_last);
         drop(running);
         self.home.close();
+    }
+}
+
+impl Worker {
+    /// Takes this worker out of the list of its thread's workers.
+    fn leave_thread(&self) {
+        FIRST.with(|first| {
+            if ptr::eq(first.get(), self) {
+                return first.set(self.next.get());
+            }
+            let mut at = first.get();
+            // SAFETY: workers that are in the list live.
+            while let Some(worker) = unsafe { at.as_ref() } {
+                if ptr::eq(worker.next.get(), self) {
+                    return worker.next.set(self.next.get());
+                }
+                at = worker.next.get();
+            }
+        });
     }
 }
 

@@ -116,6 +116,25 @@ fn poll_open(entry: &mut libc::pollfd, timeout: Option<Duration>) -> io::Result<
     Ok(ready > 0)
 }
 
+/// Whether somebody has ended the reading direction of a socket with `shutdown`, as far as the system tells (Linux does).
+///
+/// # Errors
+///
+/// Those of `poll(2)`.
+pub(crate) fn is_read_ended(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    const ENDED: libc::c_short = libc::POLLRDHUP;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    const ENDED: libc::c_short = libc::POLLHUP;
+    let mut entry = libc::pollfd {
+        fd: socket.as_raw_fd(),
+        events: ENDED,
+        revents: 0,
+    };
+    check(poll_entry(&mut entry, Some(Duration::ZERO)))?;
+    Ok(entry.revents & ENDED != 0)
+}
+
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
 fn poll_entry(entry: &mut libc::pollfd, timeout: Option<Duration>) -> libc::c_int {
     let timeout = timeout.map(timespec);
@@ -257,6 +276,15 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().expect("descriptors");
         drop(theirs);
         assert!(poll_one(ours.as_fd(), Poll::default(), None).expect("open"));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn reading_has_ended_after_a_shutdown_and_not_before() {
+        let (ours, _theirs) = std::os::unix::net::UnixDatagram::pair().expect("descriptors");
+        assert!(!is_read_ended(ours.as_fd()).expect("open"));
+        ours.shutdown(std::net::Shutdown::Read).expect("connected");
+        assert!(is_read_ended(ours.as_fd()).expect("open"));
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! Sockets: what `net` needs of `socket2`, and the one call that it does not have.
+//! Sockets: what `net` needs of `socket2`, and the calls that it does not have.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-pub(crate) use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+pub(crate) use socket2::{Domain, SockAddr, SockAddrStorage, SockRef, Socket, Type};
 
 /// Accepts one connection; the new descriptor is non-blocking and closed on `exec`.
 ///
@@ -47,11 +47,209 @@ pub(crate) fn in_progress(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EINPROGRESS)
 }
 
+/// One datagram that has been received.
+#[derive(Debug)]
+pub(crate) struct Received {
+    /// Bytes in its piece.
+    pub(crate) len: usize,
+    pub(crate) from: SockAddr,
+    /// It was longer than its piece.
+    pub(crate) truncated: bool,
+}
+
+/// Receives the datagrams that are there into the pieces of `data`, `size` bytes each, without waiting; tells `each`, in order.
+/// `senders` is scratch room: one per piece, or only so many are received.
+///
+/// # Errors
+///
+/// Those of `recvmmsg(2)` for the first datagram: `WouldBlock` when there is none, `Interrupted` as it is. Of a later one the next call
+/// reports it.
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+pub(crate) fn recv_many(
+    socket: BorrowedFd<'_>,
+    data: &mut [u8],
+    size: usize,
+    senders: &mut [SockAddrStorage],
+    mut each: impl FnMut(Received),
+) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+
+    let mut pieces: Vec<_> = data.chunks_exact_mut(size).map(piece).collect();
+    let mut headers: Vec<_> = pieces
+        .iter_mut()
+        .zip(&mut *senders)
+        .map(|(piece, sender)| header(piece, std::ptr::from_mut(sender).cast(), sender.size_of()))
+        .collect();
+    // SAFETY: each header points to a piece and a sender of its own, which outlive the call; null is no time limit.
+    let count = unsafe {
+        libc::recvmmsg(
+            socket.as_raw_fd(),
+            headers.as_mut_ptr(),
+            headers.len() as _,
+            libc::MSG_DONTWAIT as _,
+            std::ptr::null_mut(),
+        )
+    };
+    let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+    for (header, sender) in headers.iter().zip(senders).take(count) {
+        let storage = std::mem::replace(sender, SockAddrStorage::zeroed());
+        each(Received {
+            len: header.msg_len as usize,
+            // SAFETY: recvmmsg wrote an address, or nothing over the zeros there, and said how long it is.
+            from: unsafe { SockAddr::new(storage, header.msg_hdr.msg_namelen) },
+            truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
+        });
+    }
+    Ok(())
+}
+
+/// As `recvmmsg` does it, with one call for each datagram; an error after the first one is lost.
+///
+/// # Errors
+///
+/// Those of `recvmsg(2)` for the first datagram: `WouldBlock` when there is none, `Interrupted` as it is.
+#[cfg(any(
+    test,
+    not(any(target_os = "linux", target_os = "android", target_os = "freebsd"))
+))]
+pub(crate) fn recv_each(
+    socket: BorrowedFd<'_>,
+    data: &mut [u8],
+    size: usize,
+    mut each: impl FnMut(Received),
+) -> io::Result<()> {
+    let socket = SockRef::from(&socket);
+    for (n, piece) in data.chunks_exact_mut(size).enumerate() {
+        let piece = std::ptr::from_mut(piece) as *mut [std::mem::MaybeUninit<u8>];
+        // SAFETY: it is `piece` by another type; a system call writes nothing but bytes.
+        let mut piece = [socket2::MaybeUninitSlice::new(unsafe { &mut *piece })];
+        match socket.recv_from_vectored_with_flags(&mut piece, libc::MSG_DONTWAIT) {
+            Ok((len, flags, from)) => each(Received {
+                len,
+                from,
+                truncated: flags.is_truncated(),
+            }),
+            Err(error) if n == 0 => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+pub(crate) fn recv_many(
+    socket: BorrowedFd<'_>,
+    data: &mut [u8],
+    size: usize,
+    _senders: &mut [SockAddrStorage],
+    each: impl FnMut(Received),
+) -> io::Result<()> {
+    recv_each(socket, data, size, each)
+}
+
+/// Sends datagrams, to their address or else to the connected peer, without waiting; answers how many, from the front, were sent.
+///
+/// # Errors
+///
+/// Those of `sendmmsg(2)` for the first datagram: `WouldBlock` when there is no room, `Interrupted` as it is.
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+pub(crate) fn send_many(
+    socket: BorrowedFd<'_>,
+    datagrams: &[(&[u8], Option<SockAddr>)],
+) -> io::Result<usize> {
+    use std::os::fd::AsRawFd;
+
+    /// Linux takes no more at a time (`UIO_MAXIOV`).
+    const MOST: usize = 1024;
+    let datagrams = &datagrams[..datagrams.len().min(MOST)];
+    let mut pieces: Vec<_> = datagrams
+        .iter()
+        .map(|(data, _)| libc::iovec {
+            iov_base: data.as_ptr().cast_mut().cast(),
+            iov_len: data.len(),
+        })
+        .collect();
+    let mut headers: Vec<_> = pieces
+        .iter_mut()
+        .zip(datagrams)
+        .map(|(piece, (_, to))| match to {
+            Some(to) => header(piece, to.as_ptr().cast_mut().cast(), to.len()),
+            None => header(piece, std::ptr::null_mut(), 0),
+        })
+        .collect();
+    // SAFETY: each header points to data and an address, which outlive the call, and sendmmsg writes to neither.
+    let count = unsafe {
+        libc::sendmmsg(
+            socket.as_raw_fd(),
+            headers.as_mut_ptr(),
+            headers.len() as _,
+            (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _,
+        )
+    };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+/// As `sendmmsg` does it, with one call for each datagram.
+///
+/// # Errors
+///
+/// Those of `sendto(2)` for the first datagram: `WouldBlock` when there is no room, `Interrupted` as it is.
+#[cfg(any(
+    test,
+    not(any(target_os = "linux", target_os = "android", target_os = "freebsd"))
+))]
+pub(crate) fn send_each(
+    socket: BorrowedFd<'_>,
+    datagrams: &[(&[u8], Option<SockAddr>)],
+) -> io::Result<usize> {
+    let socket = SockRef::from(&socket);
+    for (n, (data, to)) in datagrams.iter().enumerate() {
+        let sent = match to {
+            Some(to) => socket.send_to_with_flags(data, to, libc::MSG_DONTWAIT),
+            None => socket.send_with_flags(data, libc::MSG_DONTWAIT),
+        };
+        match sent {
+            Ok(_) => {}
+            Err(error) if n == 0 => return Err(error),
+            Err(_) => return Ok(n),
+        }
+    }
+    Ok(datagrams.len())
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+pub(crate) use send_each as send_many;
+
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+fn piece(bytes: &mut [u8]) -> libc::iovec {
+    libc::iovec {
+        iov_base: bytes.as_mut_ptr().cast(),
+        iov_len: bytes.len(),
+    }
+}
+
+/// One datagram for `recvmmsg` or `sendmmsg`, in one piece.
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+fn header(
+    piece: &mut libc::iovec,
+    name: *mut libc::c_void,
+    name_len: libc::socklen_t,
+) -> libc::mmsghdr {
+    // All zero first: some targets have padding fields.
+    // SAFETY: plain integers and pointers.
+    let mut header: libc::mmsghdr = unsafe { std::mem::zeroed() };
+    header.msg_hdr.msg_name = name;
+    header.msg_hdr.msg_namelen = name_len;
+    header.msg_hdr.msg_iov = piece;
+    header.msg_hdr.msg_iovlen = 1;
+    header
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::sys::fd;
-    use std::net::{TcpListener, TcpStream};
+    use std::net::{TcpListener, TcpStream, UdpSocket};
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixListener;
 
@@ -84,5 +282,87 @@ mod tests {
         std::fs::remove_file(&path).expect("ours");
         assert!(peer.is_unnamed());
         drop(client);
+    }
+
+    /// The two ways to receive and to send, by name; each test holds for both.
+    const WAYS: [(&str, RecvMany, SendMany); 2] = [
+        ("together", recv_together, send_many),
+        ("each", recv_each_boxed, send_each),
+    ];
+
+    type Each<'a> = &'a mut dyn FnMut(Received);
+    type RecvMany = fn(BorrowedFd<'_>, &mut [u8], usize, Each<'_>) -> io::Result<()>;
+    type SendMany = fn(BorrowedFd<'_>, &[(&[u8], Option<SockAddr>)]) -> io::Result<usize>;
+
+    fn recv_together(
+        socket: BorrowedFd<'_>,
+        data: &mut [u8],
+        size: usize,
+        each: Each<'_>,
+    ) -> io::Result<()> {
+        let places = data.len() / size;
+        let mut senders: Vec<_> = (0..places).map(|_| SockAddrStorage::zeroed()).collect();
+        recv_many(socket, data, size, &mut senders, each)
+    }
+
+    fn recv_each_boxed(
+        socket: BorrowedFd<'_>,
+        data: &mut [u8],
+        size: usize,
+        each: Each<'_>,
+    ) -> io::Result<()> {
+        recv_each(socket, data, size, each)
+    }
+
+    fn bound() -> (UdpSocket, SockAddr) {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        let addr = socket.local_addr().expect("bound");
+        (socket, addr.into())
+    }
+
+    #[test]
+    fn datagrams_arrive_in_order_with_their_sender_and_cut_ones_say_so() {
+        for (way, recv_many, send_many) in WAYS {
+            let ((sender, from), (receiver, to)) = (bound(), bound());
+            let datagrams: [&[u8]; 4] = [b"four", b"", b"more than four", b"5th"];
+            let addressed = datagrams.map(|data| (data, Some(to.clone())));
+            let sent = send_many(sender.as_fd(), &addressed).expect("room");
+            assert_eq!(sent, 4, "{way}");
+
+            let (mut data, mut seen) = ([b'-'; 13], Vec::new());
+            let mut each = |received: Received| {
+                assert_eq!(received.from.as_socket(), from.as_socket());
+                seen.push((received.len.min(4), received.truncated));
+            };
+            recv_many(receiver.as_fd(), &mut data, 4, &mut each).expect("loopback loses nothing");
+            assert_eq!(seen, [(4, false), (0, false), (4, true)], "{way}");
+            assert_eq!(&data, b"four----more-", "{way}");
+            recv_many(receiver.as_fd(), &mut data, 4, &mut |_| {}).expect("the fourth");
+        }
+    }
+
+    #[test]
+    fn neither_way_of_receiving_waits_though_the_socket_blocks() {
+        for (way, recv_many, _) in WAYS {
+            let (receiver, _) = bound();
+            let error = recv_many(receiver.as_fd(), &mut [0; 8], 4, &mut |_| {}).expect_err(way);
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "{way}");
+        }
+    }
+
+    #[test]
+    fn what_stands_before_a_datagram_that_cannot_be_sent_is_sent() {
+        let too_large = vec![0; 70_000];
+        for (way, _, send_many) in WAYS {
+            let ((sender, _), (receiver, to)) = (bound(), bound());
+            sender
+                .connect(to.as_socket().expect("UDP"))
+                .expect("loopback");
+            let datagrams = [(&b"good"[..], None), (&too_large[..], None)];
+            assert_eq!(send_many(sender.as_fd(), &datagrams).expect(way), 1);
+            assert_eq!(receiver.recv(&mut [0; 8]).expect("sent"), 4);
+            let error = send_many(sender.as_fd(), &datagrams[1..]).expect_err(way);
+            assert_eq!(error.raw_os_error(), Some(libc::EMSGSIZE), "{way}");
+        }
     }
 }

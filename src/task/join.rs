@@ -3,13 +3,13 @@
 use super::current::Task;
 use crate::error::{Cancelled, JoinError};
 use crate::rt::header::{Why, CX};
-use crate::rt::home::Message;
 use crate::rt::park::{charge, park, Interrupt, Mode, Outcome};
 use crate::rt::waiter::Waiter;
 use crate::rt::worker::cancel_here;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr;
 use std::time::{Duration, Instant};
 
@@ -53,6 +53,10 @@ unsafe impl<T: Send> Send for JoinHandle<T> {}
 // SAFETY: through a shared reference the result cannot be reached.
 unsafe impl<T> Sync for JoinHandle<T> {}
 
+// Whoever panics beside it, a handle stays what it is.
+impl<T> UnwindSafe for JoinHandle<T> {}
+impl<T> RefUnwindSafe for JoinHandle<T> {}
+
 impl<T> JoinHandle<T> {
     /// # Safety
     /// The task was spawned with `T` as its result, and there is no other handle to it.
@@ -75,7 +79,7 @@ impl<T> JoinHandle<T> {
     /// # Panics
     /// On a plain thread, if nothing can ever happen again on the thread's default scheduler: see
     /// [`Deadlock`](crate::Deadlock).
-    #[inline]
+    #[inline(always)]
     pub fn join(self) -> Result<T, JoinError> {
         let header = self.task.header();
         while !header.is_done() {
@@ -166,15 +170,16 @@ impl<T> JoinHandle<T> {
         {
             cancel_here(header);
         } else {
-            home.send(Message::Cancel(header.retain()));
+            header.send_cancel();
         }
     }
 
-    #[inline]
+    // Inlined, as `join` is, down to the switch: see `Switch::suspend`.
+    #[inline(always)]
     fn wait(&self, deadline: Option<Instant>, mode: Mode) -> Outcome {
         charge();
         let header = self.task.header();
-        let waiter = Waiter::here();
+        let waiter = Waiter::here_for(header.home());
         if !header.set_joiner(waiter) {
             // The end was not told of this waiter.
             let retracted = waiter.retract();

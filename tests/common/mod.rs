@@ -1,6 +1,8 @@
 //! What several of the test programs need.
 #![allow(dead_code)] // each of them uses a part
 
+pub mod sockets;
+
 use multitask::{task, Handle, Scheduler};
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -112,12 +114,4 @@ impl Random {
         self.0 ^= self.0 >> 27;
         ((self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize) % end
     }
-}
-
-/// Resident memory of this process in KiB.
-pub fn resident() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-    let number = line.unwrap().split_whitespace().nth(1);
-    number.unwrap().parse().unwrap()
 }

@@ -1,0 +1,3 @@
+//! What Unix systems have, as [`std::os::unix`].
+
+pub mod net;
