@@ -29,16 +29,17 @@
 #![warn(missing_docs)]
 
 mod base;
+#[allow(unsafe_code)]
 mod blocking;
 mod error;
 mod guide;
-#[allow(unsafe_code)]
-mod io;
 #[allow(unsafe_code)]
 mod rt;
 #[allow(unsafe_code)]
 mod sys;
 
+#[allow(unsafe_code)]
+pub mod io;
 pub mod net;
 pub mod os;
 #[allow(unsafe_code)]

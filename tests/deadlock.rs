@@ -74,6 +74,7 @@ fn main() {
             Running::succeeds
         ),
         case!(a_sleeping_task_is_no_deadlock, Running::succeeds),
+        case!(a_call_that_blocks_is_no_deadlock, Running::succeeds),
         case!(a_task_in_accept_is_no_deadlock, connects_late),
         case!(
             a_plain_main_in_accept_beside_a_parked_task_is_no_deadlock,
@@ -311,6 +312,23 @@ fn a_deadlock_is_reported_when_the_last_other_thread_has_ended() {
     assert!(start.elapsed() >= 3 * BEYOND_DOUBT);
     drop(end);
     assert!(thread.join().unwrap().is_err());
+}
+
+fn a_call_that_blocks_is_no_deadlock() {
+    let scheduler = Scheduler::new().unwrap();
+    let parked = scheduler.spawn(task::park);
+    let waiting = parked.task().clone();
+    scheduler.spawn(move || {
+        // Twice: the thread that was idle in between is busy again.
+        for _ in 0..2 {
+            task::blocking(|| thread::sleep(BEYOND_DOUBT));
+        }
+        waiting.unpark();
+    });
+    scheduler.run().unwrap();
+    // Its thread waits for work, and wakes nobody.
+    scheduler.spawn(task::park);
+    scheduler.run().unwrap_err();
 }
 
 fn a_timer_that_was_cancelled_hides_no_deadlock() {

@@ -191,6 +191,43 @@ fn a_client_that_cannot_connect_says_why_and_fails() {
     );
 }
 
+// ---- stdin_count ----
+
+#[test]
+fn the_lines_of_a_short_input_are_counted_to_the_last() {
+    let mut program = Program::start("stdin_count", &[]);
+    let mut stdin = program.child.stdin.take().unwrap();
+    stdin.write_all(b"one\ntwo\nno newline").unwrap();
+    drop(stdin);
+    let output = program.finish();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(text(&output.stdout).lines().next(), Some("3 lines"));
+}
+
+#[test]
+fn at_most_one_tick_in_fifty_is_missed_while_lines_are_counted() {
+    // A machine that is busy with something else may stop the whole program: not every time.
+    let kept = (0..5).any(|_| {
+        let mut program = Program::start("stdin_count", &["--seconds", "1"]);
+        let mut stdin = program.child.stdin.take().unwrap();
+        let lines = b"y\n".repeat(4096);
+        let feeder = thread::spawn(move || while stdin.write_all(&lines).is_ok() {});
+        let output = program.finish();
+        feeder.join().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let numbers: Vec<u64> = text(&output.stdout)
+            .split_whitespace()
+            .filter_map(|word| word.parse().ok())
+            .collect();
+        let [lines, ticks, due] = numbers[..] else {
+            panic!("{output:?}");
+        };
+        assert!(lines > 100_000, "{output:?}");
+        ticks >= 90 && ticks * 50 >= due * 49
+    });
+    assert!(kept, "ticks are missed");
+}
+
 // ---- demo and million ----
 
 #[test]

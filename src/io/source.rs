@@ -1,6 +1,6 @@
 //! A descriptor and its waits: the one loop that tries a system call, waits for readiness, and tries again.
 //!
-//! 1. The descriptor is non-blocking while a `Source` has it.
+//! 1. The descriptor is non-blocking while a `Source` has it; or it is a duplicate that is only waited for ([`Source::watch`]).
 //! 2. A source takes its descriptor out of all reactors before it closes it or hands it out.
 //! 3. The settings that std keeps in the open file description (non-blocking mode, timeouts) are shared by the
 //!    sources that share it.
@@ -8,14 +8,15 @@
 use crate::error::Timeout;
 use crate::rt::header::{Why, CX};
 use crate::rt::park::{charge, interrupt_if_due, me, park, Interrupt, Mode, Outcome};
-use crate::rt::reactor::{Interest, Port};
+use crate::rt::reactor::{Interests, Nodes, Port};
 use crate::rt::unwind::can_raise;
 use crate::rt::waiter::{Node, Waiter};
 use crate::rt::worker::{with_default, with_running};
 use crate::sys::fd::{poll_one, set_nonblocking, Poll};
+use std::array;
 use std::io;
 use std::mem::ManuallyDrop;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -100,21 +101,22 @@ impl<T: AsFd> Source<T> {
     /// Those of `op`; `TimedOut` with [`Timeout`] inside; that of interrupting.
     pub(crate) fn retry<R>(
         &self,
-        interest: Interest,
+        interests: impl Into<Interests>,
         why: Why,
         limit: Option<Duration>,
         mut op: impl FnMut(&T) -> io::Result<R>,
     ) -> io::Result<R> {
         charge();
+        let interests = interests.into();
         // The clock is read only if there is something to wait for.
-        let tick = self.tick(interest);
+        let tick = self.tick(interests);
         match op(&self.inner) {
             Err(error) if self.must_wait(&error) => {}
             done => return done,
         }
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-        self.wait(interest, why, tick, deadline)?;
-        self.attempt(interest, why, deadline, op)
+        self.wait(interests, why, tick, deadline)?;
+        self.attempt(interests, why, deadline, op)
     }
 
     /// As `retry`, until `deadline`.
@@ -123,13 +125,13 @@ impl<T: AsFd> Source<T> {
     /// As `retry`.
     pub(crate) fn retry_until<R>(
         &self,
-        interest: Interest,
+        interests: impl Into<Interests>,
         why: Why,
         deadline: Option<Instant>,
         op: impl FnMut(&T) -> io::Result<R>,
     ) -> io::Result<R> {
         charge();
-        self.attempt(interest, why, deadline, op)
+        self.attempt(interests.into(), why, deadline, op)
     }
 
     /// As `retry`, for a call that would wait for something of which no event tells: looks again after a pause, of 1 ms at
@@ -166,15 +168,17 @@ impl<T: AsFd> Source<T> {
 
     fn attempt<R>(
         &self,
-        interest: Interest,
+        interests: Interests,
         why: Why,
         deadline: Option<Instant>,
         mut op: impl FnMut(&T) -> io::Result<R>,
     ) -> io::Result<R> {
         loop {
-            let tick = self.tick(interest);
+            let tick = self.tick(interests);
             match op(&self.inner) {
-                Err(error) if self.must_wait(&error) => self.wait(interest, why, tick, deadline)?,
+                Err(error) if self.must_wait(&error) => {
+                    self.wait(interests, why, tick, deadline)?;
+                }
                 done => return done,
             }
         }
@@ -186,14 +190,14 @@ impl<T: AsFd> Source<T> {
 
     /// To be read before a call that may have to wait. Without a port there was no event yet: registering brings those
     /// of the past.
-    fn tick(&self, interest: Interest) -> u32 {
-        self.port.get().map_or(0, |port| port.tick(interest))
+    fn tick(&self, interests: Interests) -> u32 {
+        self.port.get().map_or(0, |port| port.tick(interests))
     }
 
     /// Waits for an event newer than `tick`.
     fn wait(
         &self,
-        interest: Interest,
+        interests: Interests,
         why: Why,
         tick: u32,
         deadline: Option<Instant>,
@@ -213,21 +217,22 @@ impl<T: AsFd> Source<T> {
         };
         match registered {
             Some(registered) => registered?,
-            None => return self.block(interest, deadline),
+            None => return self.block(interests, deadline),
         }
-        let node = Node::new(Waiter::here());
+        let waiter = Waiter::here();
+        let nodes: Nodes = array::from_fn(|_| Node::new(waiter));
         let listed = Listed {
             port,
-            interest,
-            node: &node,
+            interests,
+            nodes: &nodes,
         };
-        // SAFETY: `listed` takes it out before it goes.
-        if !unsafe { port.enlist(interest, tick, &node) } {
-            let retracted = node.waiter().retract();
+        // SAFETY: `listed` takes them out before they go.
+        if !unsafe { port.enlist(interests, tick, &nodes) } {
+            let retracted = waiter.retract();
             debug_assert!(retracted);
             return Ok(());
         }
-        let outcome = park(node.waiter(), deadline, why, Mode::Fallible);
+        let outcome = park(waiter, deadline, why, Mode::Fallible);
         drop(listed);
         match outcome {
             Outcome::Woken => Ok(()),
@@ -237,14 +242,10 @@ impl<T: AsFd> Source<T> {
     }
 
     /// A plain thread that has no tasks to run waits in the system.
-    fn block(&self, interest: Interest, own: Option<Instant>) -> io::Result<()> {
+    fn block(&self, interests: Interests, own: Option<Instant>) -> io::Result<()> {
         let scope = me().scopes.limit().map(|limit| limit.deadline);
         let deadline = own.into_iter().chain(scope).min();
-        let poll = Poll {
-            readable: interest == Interest::Read,
-            writable: interest == Interest::Write,
-            priority: false,
-        };
+        let poll = Poll::from(interests);
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             match poll_one(self.inner.as_fd(), poll, left) {
@@ -276,16 +277,41 @@ impl<T: AsFd> Drop for Source<T> {
     }
 }
 
-/// A node in a port's list; taken out when this is dropped, however the wait ends.
+impl Source<OwnedFd> {
+    /// To wait for a descriptor that belongs to others: through a duplicate, so that it does not matter whether, and how
+    /// often, it is registered already. Its mode stays as it is, so `op` must be one that never waits.
+    ///
+    /// Events are counted from here on: the first call of `op` after a wait means that there was one.
+    ///
+    /// # Errors
+    /// The process is out of descriptors.
+    pub(crate) fn watch(fd: BorrowedFd<'_>) -> io::Result<Self> {
+        let source = Source::assemble(fd.try_clone_to_owned()?, Arc::default());
+        source.port.get_or_init(Port::new);
+        Ok(source)
+    }
+}
+
+/// The nodes of a wait in a port's lists; taken out when this is dropped, however the wait ends.
 struct Listed<'a> {
     port: &'a Port,
-    interest: Interest,
-    node: &'a Node,
+    interests: Interests,
+    nodes: &'a Nodes,
 }
 
 impl Drop for Listed<'_> {
     fn drop(&mut self) {
-        self.port.delist(self.interest, self.node);
+        self.port.delist(self.interests, self.nodes);
+    }
+}
+
+impl From<Interests> for Poll {
+    fn from(interests: Interests) -> Self {
+        Poll {
+            readable: interests.is_readable(),
+            writable: interests.is_writable(),
+            priority: interests.is_priority(),
+        }
     }
 }
 

@@ -106,6 +106,9 @@ pub(crate) enum Why {
     Accept,
     Connect,
     Resolve,
+    Ready,
+    Blocking,
+    Stdio,
     Get,
     Put,
 }
@@ -122,6 +125,9 @@ impl Why {
             Why::Accept => "waiting for a connection to accept",
             Why::Connect => "waiting for a connection to be made",
             Why::Resolve => "waiting for a name to be resolved",
+            Why::Ready => "waiting for a descriptor to be ready",
+            Why::Blocking => "waiting for a call that blocks",
+            Why::Stdio => "waiting for another to unlock a standard stream",
             Why::Get => "waiting for an item of a queue",
             Why::Put => "waiting for room in a queue",
         }
@@ -129,7 +135,10 @@ impl Why {
 
     /// Whether only a descriptor's readiness ends the wait.
     pub(crate) fn is_io(self) -> bool {
-        matches!(self, Why::Read | Why::Write | Why::Accept | Why::Connect)
+        matches!(
+            self,
+            Why::Read | Why::Write | Why::Accept | Why::Connect | Why::Ready
+        )
     }
 }
 

@@ -496,7 +496,10 @@ fn serviceable(awaited: Option<&'static Home<Header>>) -> Option<&'static Home<H
 /// Whether the caller is a plain thread that has nothing to do while it waits, and nothing that could end its wait: a call
 /// that blocks does as well then.
 pub(crate) fn may_block() -> bool {
-    CX.with(|cx| cx.task.get()).is_none()
-        && serviceable(None).is_none()
-        && me().scopes.limit().is_none()
+    is_idle_thread() && me().scopes.limit().is_none()
+}
+
+/// Whether the caller is a plain thread that has no tasks to run while it waits.
+pub(crate) fn is_idle_thread() -> bool {
+    CX.with(|cx| cx.task.get()).is_none() && serviceable(None).is_none()
 }

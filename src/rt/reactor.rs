@@ -20,6 +20,7 @@ use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Poll, Registry, Token, Waker};
 use std::cell::RefCell;
+use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -31,6 +32,83 @@ use std::time::{Duration, Instant};
 pub(crate) enum Interest {
     Read,
     Write,
+    /// Data that overtakes the rest.
+    Priority,
+}
+
+/// The directions there are.
+const DIRECTIONS: [Interest; 3] = [Interest::Read, Interest::Write, Interest::Priority];
+
+/// What to wait for on a descriptor, or what it is ready for: one or more of the constants, joined by `|`.
+///
+/// ```
+/// use multitask::io::Interest;
+///
+/// let both = Interest::READABLE | Interest::WRITABLE;
+/// assert!(both.is_readable() && both.is_writable() && !both.is_priority());
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Interests(u8);
+
+impl Interests {
+    /// There is something to read, or the end of it, or an error.
+    pub const READABLE: Interests = Interests(1 << Interest::Read as u8);
+    /// There is room to write, or an error.
+    pub const WRITABLE: Interests = Interests(1 << Interest::Write as u8);
+    /// There is priority data, or what else this kind of descriptor calls exceptional: `POLLPRI` of `poll(2)`. Linux only.
+    pub const PRIORITY: Interests = Interests(1 << Interest::Priority as u8);
+
+    /// Whether `READABLE` is in it.
+    pub fn is_readable(self) -> bool {
+        self.has(Interest::Read)
+    }
+
+    /// Whether `WRITABLE` is in it.
+    pub fn is_writable(self) -> bool {
+        self.has(Interest::Write)
+    }
+
+    /// Whether `PRIORITY` is in it.
+    pub fn is_priority(self) -> bool {
+        self.has(Interest::Priority)
+    }
+
+    #[inline]
+    fn has(self, interest: Interest) -> bool {
+        self.0 & Interests::from(interest).0 != 0
+    }
+
+    #[inline]
+    fn each(self) -> impl Iterator<Item = Interest> {
+        DIRECTIONS
+            .into_iter()
+            .filter(move |&interest| self.has(interest))
+    }
+}
+
+impl From<Interest> for Interests {
+    #[inline]
+    fn from(interest: Interest) -> Self {
+        Interests(1 << interest as u8)
+    }
+}
+
+impl std::ops::BitOr for Interests {
+    type Output = Interests;
+    fn bitor(self, other: Interests) -> Interests {
+        Interests(self.0 | other.0)
+    }
+}
+
+impl fmt::Debug for Interests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.each().map(|interest| match interest {
+            Interest::Read => "READABLE",
+            Interest::Write => "WRITABLE",
+            Interest::Priority => "PRIORITY",
+        });
+        f.write_str(&names.collect::<Vec<_>>().join(" | "))
+    }
 }
 
 // ---- the reactor ----
@@ -134,7 +212,7 @@ pub(crate) struct Port(u32);
 
 #[derive(Default)]
 struct Room {
-    ticks: [AtomicU32; 2],
+    ticks: [AtomicU32; DIRECTIONS.len()],
     state: Mutex<State>,
 }
 
@@ -142,7 +220,7 @@ struct State {
     generation: u32,
     /// The reactors in which the descriptor is registered.
     registrars: Vec<Weak<Registrar>>,
-    waiting: [WaitList; 2],
+    waiting: [WaitList; DIRECTIONS.len()],
 }
 
 static ROOMS: Slab<Room> = Slab::new();
@@ -152,9 +230,14 @@ impl Port {
         Port(ROOMS.alloc())
     }
 
-    /// To be read before the system call whose failure leads to a wait.
-    pub(crate) fn tick(&self, interest: Interest) -> u32 {
-        self.room().ticks[interest as usize].load(Ordering::Acquire)
+    /// To be read before the system call whose failure leads to a wait. That of several directions is the sum of theirs:
+    /// each only grows, so any event changes it.
+    pub(crate) fn tick(&self, interests: Interests) -> u32 {
+        let ticks = &self.room().ticks;
+        interests
+            .each()
+            .map(|interest| ticks[interest as usize].load(Ordering::Acquire))
+            .fold(0, u32::wrapping_add)
     }
 
     /// Makes `reactor` watch the descriptor, if it does not yet.
@@ -171,35 +254,40 @@ impl Port {
         {
             return Ok(());
         }
-        let interests = mio::Interest::READABLE | mio::Interest::WRITABLE;
         let token = token(self.0, state.generation);
         here.registry
-            .register(&mut SourceFd(&fd.as_raw_fd()), token, interests)?;
+            .register(&mut SourceFd(&fd.as_raw_fd()), token, watched())?;
         here.count.fetch_add(1, Ordering::Relaxed);
         state.registrars.retain(|known| known.strong_count() > 0);
         state.registrars.push(Arc::downgrade(here));
         Ok(())
     }
 
-    /// Adds a waiter; false if an event came after `tick` was read.
+    /// Adds a waiter in each direction, one node for each; false if an event came after `tick` was read.
     ///
     /// # Safety
-    /// `node` stays where it is until `delist` was called with it.
-    pub(crate) unsafe fn enlist(&self, interest: Interest, tick: u32, node: &Node) -> bool {
+    /// `nodes` stay where they are until `delist` was called with them.
+    pub(crate) unsafe fn enlist(&self, interests: Interests, tick: u32, nodes: &Nodes) -> bool {
         let state = self.room().lock();
-        let current = self.tick(interest) == tick;
+        let current = self.tick(interests) == tick;
         if current {
-            // SAFETY: the lock is held, and the caller calls `delist`.
-            unsafe { state.waiting[interest as usize].push(node) };
+            for interest in interests.each() {
+                let at = interest as usize;
+                // SAFETY: the lock is held, and the caller calls `delist`.
+                unsafe { state.waiting[at].push(&nodes[at]) };
+            }
         }
         current
     }
 
-    /// Takes the waiter out if it is still in.
-    pub(crate) fn delist(&self, interest: Interest, node: &Node) {
+    /// Takes the waiter out where it is still in.
+    pub(crate) fn delist(&self, interests: Interests, nodes: &Nodes) {
         let state = self.room().lock();
-        // SAFETY: the lock is held; a node is used with one port and one direction.
-        unsafe { state.waiting[interest as usize].remove(node) }
+        for interest in interests.each() {
+            let at = interest as usize;
+            // SAFETY: the lock is held; a node is used with one port and one direction.
+            unsafe { state.waiting[at].remove(&nodes[at]) }
+        }
     }
 
     /// Takes the descriptor out of all reactors; late events find nobody.
@@ -249,6 +337,10 @@ impl Room {
         if failed || event.is_writable() || event.is_write_closed() {
             room.signal(Interest::Write, &state);
         }
+        // `poll(2)` lets an error and a hang-up end a wait for this as well.
+        if failed || event.is_priority() || event.is_read_closed() || event.is_write_closed() {
+            room.signal(Interest::Priority, &state);
+        }
     }
 
     fn signal(&self, interest: Interest, state: &State) {
@@ -264,9 +356,20 @@ impl Default for State {
         State {
             generation: 0,
             registrars: Vec::new(),
-            waiting: [const { WaitList::new() }; 2],
+            waiting: [const { WaitList::new() }; DIRECTIONS.len()],
         }
     }
+}
+
+/// A place in the list of each direction, for one wait.
+pub(crate) type Nodes = [Node; DIRECTIONS.len()];
+
+/// All directions: a descriptor is registered once, whoever waits for it in which.
+fn watched() -> mio::Interest {
+    let both = mio::Interest::READABLE | mio::Interest::WRITABLE;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let both = both | mio::Interest::PRIORITY;
+    both
 }
 
 /// Bits of a token for the room's index; the rest is for the generation.

@@ -46,6 +46,16 @@ pub(crate) struct Poll {
 }
 
 impl Poll {
+    fn among(self, revents: libc::c_short) -> Poll {
+        // An error or a hang-up ends every wait: the next call reports it.
+        let ended = revents & (libc::POLLERR | libc::POLLHUP) != 0;
+        Poll {
+            readable: self.readable && (ended || revents & libc::POLLIN != 0),
+            writable: self.writable && (ended || revents & libc::POLLOUT != 0),
+            priority: self.priority && (ended || revents & libc::POLLPRI != 0),
+        }
+    }
+
     fn events(self) -> libc::c_short {
         let mut events = 0;
         if self.readable {
@@ -80,7 +90,26 @@ pub(crate) fn poll_one(
         events: interest.events(),
         revents: 0,
     };
-    let ready = check(poll_entry(&mut entry, timeout))?;
+    poll_open(&mut entry, timeout)
+}
+
+/// What of `interest` is ready now; all of it when `fd` has failed or hung up.
+///
+/// # Errors
+///
+/// As [`poll_one`].
+pub(crate) fn poll_now(fd: BorrowedFd<'_>, interest: Poll) -> io::Result<Poll> {
+    let mut entry = libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events: interest.events(),
+        revents: 0,
+    };
+    poll_open(&mut entry, Some(Duration::ZERO))?;
+    Ok(interest.among(entry.revents))
+}
+
+fn poll_open(entry: &mut libc::pollfd, timeout: Option<Duration>) -> io::Result<bool> {
+    let ready = check(poll_entry(entry, timeout))?;
     if entry.revents & libc::POLLNVAL != 0 {
         return Err(io::Error::from_raw_os_error(libc::EBADF));
     }
@@ -256,6 +285,24 @@ mod tests {
         assert!(!is_read_ended(ours.as_fd()).expect("open"));
         ours.shutdown(std::net::Shutdown::Read).expect("connected");
         assert!(is_read_ended(ours.as_fd()).expect("open"));
+    }
+
+    #[test]
+    fn only_what_was_asked_for_is_ready_and_a_hang_up_is_all_of_it() {
+        let (reader, mut writer) = std::io::pipe().expect("descriptors");
+        let all = Poll {
+            readable: true,
+            writable: true,
+            priority: true,
+        };
+        let now = |interest| poll_now(reader.as_fd(), interest).expect("open");
+        assert_eq!(now(all), Poll::default());
+        writer.write_all(b"x").expect("room");
+        assert_eq!(now(all), READABLE);
+        assert_eq!(now(Poll::default()), Poll::default());
+        drop(writer);
+        assert_eq!(now(all), all);
+        assert_eq!(now(READABLE), READABLE);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! 4. Nothing here knows a task, a stack or a deadline, and nothing keeps state but constants of the system.
 
 pub(crate) mod fd;
+pub(crate) mod file;
 pub(crate) mod mem;
 pub(crate) mod signal;
 pub(crate) mod socket;

@@ -29,6 +29,7 @@ mod join;
 mod parking;
 mod spawn;
 
+pub use crate::blocking::blocking;
 pub use crate::error::JoinError;
 pub use current::{current, Task, TaskId};
 pub use join::{JoinHandle, JoinTimeoutError};
