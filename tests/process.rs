@@ -81,6 +81,12 @@ fn main() {
             );
         }),
         case!(
+            a_panic_in_main_ends_the_process_although_tasks_spin,
+            |child| {
+                assert_eq!(child.end().status.code(), Some(101));
+            }
+        ),
+        case!(
             a_panic_in_a_destructor_during_cancel_aborts_as_in_a_thread,
             |child| {
                 let ended = child.end();
@@ -261,6 +267,20 @@ fn exit_works_in_a_task_of_a_scheduler_of_its_own() {
     spawn(task::park);
     yield_now();
     Scheduler::new().unwrap().block_on(|| std::process::exit(7))
+}
+
+fn a_panic_in_main_ends_the_process_although_tasks_spin() {
+    let scheduler = Scheduler::new().unwrap();
+    scheduler.spawn(|| loop {
+        yield_now();
+    });
+    scheduler.spawn(|| loop {
+        sleep(Duration::from_millis(1));
+    });
+    scheduler.block_on(|| {
+        yield_now();
+        panic!("the end of the story")
+    })
 }
 
 fn a_panic_in_a_destructor_during_cancel_aborts_as_in_a_thread() {

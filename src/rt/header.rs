@@ -51,6 +51,8 @@ pub(crate) struct Header {
     pub(super) cancelled: Cell<bool>,
     /// The home thread was told to cancel it, or will be: once is enough, and bounds the messages.
     cancel_sent: AtomicBool,
+    /// How many unwindings of the task were set aside while it stands still; see `aside`.
+    pub(super) aside: Cell<u32>,
     /// In this wait the task does not listen to cancelling or to its scopes.
     pub(super) deaf: Cell<bool>,
     /// What it waits for, or did last.
@@ -166,6 +168,7 @@ impl Default for Header {
             switch: Cell::new(Switch::none()),
             cancelled: Cell::new(false),
             cancel_sent: AtomicBool::new(false),
+            aside: Cell::new(0),
             deaf: Cell::new(false),
             why: Cell::new(Why::Nothing),
             scopes: Scopes::new(),
@@ -431,8 +434,6 @@ pub(crate) struct Cx {
     pub(crate) thread: Cell<Option<&'static Header>>,
     /// The home of the worker whose loop runs on this thread.
     pub(crate) home: Cell<Option<&'static Home<Header>>>,
-    /// Stacks of this thread that stand still and may be in the middle of unwinding.
-    pub(crate) unwinding: Cell<u32>,
     /// Operations that the running task may still do before it has to let others run.
     pub(crate) budget: Cell<u32>,
     /// Code of the user's runs while something is locked: nothing may wait.
@@ -446,7 +447,6 @@ thread_local! {
             task: Cell::new(None),
             thread: Cell::new(None),
             home: Cell::new(None),
-            unwinding: Cell::new(0),
             budget: Cell::new(0),
             bound: Cell::new(false),
         }

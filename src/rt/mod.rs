@@ -10,6 +10,7 @@ pub(crate) mod worker;
 pub(crate) mod reactor;
 pub(crate) mod timer;
 
+mod aside;
 mod end;
 pub(crate) mod waiter;
 

@@ -8,10 +8,8 @@
 //!    to the scope's edge or to the task's root.
 //! 2. Where nothing can be raised (see `unwind`), an operation that can fail is told by [`Outcome::Interrupted`], and one that
 //!    cannot does not listen: it waits for real.
-//!    It looks again every now and then, for it may be deaf only because another task of its thread stands still in the
-//!    middle of its unwinding.
-//! 3. Whether a stack is unwinding does not change while it stands still: what was true before the switch is true
-//!    after it, whatever other tasks of the thread did.
+//! 3. Whether a stack is unwinding does not change while it stands still, and is not the business of the others of its
+//!    thread (see `aside`): what was true before the switch is true after it.
 //! 4. A plain thread parks as well. If it waits for a task of a scheduler of its own it runs that one meanwhile, else its
 //!    default scheduler if that has tasks; if neither, it blocks.
 //! 5. Code of the user's that runs while something of ours is locked cannot wait: see [`bound`].
@@ -27,7 +25,7 @@ use super::worker::{with_default, with_local, with_running};
 use crate::error::{Cancelled, Deadlock, Timeout};
 use std::io;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// How a wait ended, if not by unwinding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +118,7 @@ pub(crate) fn park(waiter: Waiter, deadline: Option<Instant>, why: Why, mode: Mo
 #[inline(always)]
 pub(crate) fn yield_now() {
     let cx = CX.with(|cx| (cx.task.get(), cx.home.get()));
-    if let (Some(task), Some(home), false) = (cx.0, cx.1, std::thread::panicking()) {
+    if let (Some(task), Some(home)) = cx {
         // SAFETY: the loop of `home` runs on this thread, and the task is in no queue, for it is running.
         unsafe { home.push(task) };
         // SAFETY: it is the switch of the task that runs.
@@ -129,23 +127,12 @@ pub(crate) fn yield_now() {
             interrupt_if_due(task);
         }
     } else {
-        yield_otherwise();
+        yield_thread();
     }
 }
 
-/// On a plain thread, and by a task that may be unwinding.
 #[cold]
-fn yield_otherwise() {
-    let cx = CX.with(|cx| (cx.task.get(), cx.home.get()));
-    if let (Some(task), Some(home)) = cx {
-        count_unwinding(1);
-        // SAFETY: as in `yield_now`.
-        unsafe { home.push(task) };
-        // SAFETY: it is the switch of the task that runs.
-        unsafe { task.switch.get().suspend() };
-        count_unwinding(-1);
-        return interrupt_if_due(task);
-    }
+fn yield_thread() {
     assert_unbound();
     let default = with_default(|worker| {
         if worker.home.live.get() > 0 && with_running(|_| ()).is_none() {
@@ -257,21 +244,7 @@ struct Wait {
     /// The scope that would end the wait, if it is listened to.
     limit: Option<Limit>,
     raisable: bool,
-    /// For a wait that does not listen to what is due: when to see whether it can be raised by now.
-    recheck: Option<Instant>,
 }
-
-fn count_unwinding(by: i32) {
-    CX.with(|cx| cx.unwinding.set(cx.unwinding.get().wrapping_add_signed(by)));
-}
-
-/// Whether a stack that cannot be unwound now is perhaps not unwinding itself: another one of this thread may be.
-fn is_doubtful() -> bool {
-    cfg!(panic = "unwind") && CX.with(|cx| cx.unwinding.get()) > 0
-}
-
-/// How often a wait that is deaf, perhaps only because of another task of its thread, looks whether it still has to be.
-const RECHECK: Duration = Duration::from_millis(10);
 
 impl Wait {
     #[inline(never)]
@@ -301,7 +274,6 @@ impl Wait {
             own,
             limit,
             raisable,
-            recheck: (deaf && is_doubtful()).then(|| Instant::now() + RECHECK),
         };
         if me.is_thread() {
             Step::Over(wait.block())
@@ -311,7 +283,6 @@ impl Wait {
     }
 
     fn arm(mut self, me: &Header) -> Step {
-        count_unwinding(i32::from(!self.raisable));
         with_running(|worker| {
             self.timer = self
                 .deadline()
@@ -325,7 +296,6 @@ impl Wait {
 
     #[inline(never)]
     fn end(self) -> Outcome {
-        count_unwinding(-i32::from(!self.raisable));
         let me = self.waiter.header();
         with_running(|worker| {
             if let Some(timer) = self.timer {
@@ -341,7 +311,7 @@ impl Wait {
     /// The nearest of all that ends the wait.
     fn deadline(&self) -> Option<Instant> {
         let limit = self.limit.map(|limit| limit.deadline);
-        [self.own, limit, self.recheck].into_iter().flatten().min()
+        [self.own, limit].into_iter().flatten().min()
     }
 
     fn decide(&self, me: &Header) -> Outcome {
@@ -349,25 +319,17 @@ impl Wait {
         if self.waiter.was_woken() {
             return Outcome::Woken;
         }
-        if self.recheck.is_some() {
-            if self.own.is_some_and(|own| own <= Instant::now()) {
-                return Outcome::TimedOut;
-            }
-            interrupt_if_due(me);
-            // Still not: the operation waits again.
-            return Outcome::Interrupted(Interrupt::Cancelled);
-        }
-        // By rule 3; and if no stack of this thread is unwinding by now, this one is not either.
-        let raisable = self.raisable || can_raise();
         // The timer ends a wait at the nearer deadline, a canceller before it; a canceller that comes at the same
         // moment loses to the timer here and is met again at the next wait.
         if !me.deaf.get() && me.cancelled.get() {
-            return interrupted(Interrupt::Cancelled, Target::Task, raisable);
+            return interrupted(Interrupt::Cancelled, Target::Task, self.raisable);
         }
         match self.limit {
-            Some(limit) if self.own.is_none_or(|own| limit.deadline < own) => {
-                interrupted(Interrupt::Timeout, Target::Scope(limit.scope), raisable)
-            }
+            Some(limit) if self.own.is_none_or(|own| limit.deadline < own) => interrupted(
+                Interrupt::Timeout,
+                Target::Scope(limit.scope),
+                self.raisable,
+            ),
             _ => Outcome::TimedOut,
         }
     }
@@ -377,11 +339,7 @@ impl Wait {
     fn block(self) -> Outcome {
         let me = self.waiter.header();
         match me.home.get() {
-            Some(home) => {
-                count_unwinding(i32::from(!self.raisable));
-                self.serve(me, home);
-                count_unwinding(-i32::from(!self.raisable));
-            }
+            Some(home) => self.serve(me, home),
             None => self.sleep(me),
         }
         me.home.set(None);

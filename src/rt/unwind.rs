@@ -24,8 +24,7 @@ pub(crate) fn raise(target: Target) -> ! {
 
 /// Whether the calling stack can be unwound now: it is not unwinding already, and panics unwind in this build.
 ///
-/// `thread::panicking` speaks for the thread: it is also true while *another* task of this thread stands still in
-/// the middle of its unwinding. Then the answer is no although yes might do, which is safe.
+/// `thread::panicking` speaks for the stack that runs: the unwinding of others of its thread is set aside (see `aside`).
 #[inline]
 pub(crate) fn can_raise() -> bool {
     cfg!(panic = "unwind") && !std::thread::panicking()

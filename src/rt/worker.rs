@@ -12,6 +12,7 @@
 //!
 //! The loop's order: run what is ready, first in first out; take in what other threads sent; fire timers; poll.
 
+use super::aside;
 use super::fiber::{Fiber, Switch};
 use super::fibers::Fibers;
 use super::header::{Header, CX};
@@ -323,12 +324,17 @@ impl Worker {
 
     #[inline]
     fn resume(&self, task: &'static Header) {
+        if task.aside.get() != 0 {
+            aside::take_up(task.aside.take());
+        }
         // SAFETY: by 3 it is there, and nobody else uses it while the task runs.
         if let Some(fiber) = unsafe { &mut *task.fiber.get() } {
             fiber.resume();
         }
         if let Some(ended) = self.ended.take() {
             self.retire(ended);
+        } else if std::thread::panicking() {
+            task.aside.set(aside::set_aside());
         }
         CX.with(|cx| cx.task.set(None));
     }
@@ -355,6 +361,7 @@ impl Worker {
         // The fiber may have gone through several tasks; the one that it stopped in is the current one.
         if let Some(task) = CX.with(|cx| cx.task.take()) {
             let fiber = seat.take().expect("it stands in the seat");
+            task.aside.set(aside::set_aside());
             self.house(task, fiber);
         }
     }
@@ -568,6 +575,7 @@ impl Worker {
             drop(overflow::prepare_thread());
         }
         Running {
+            aside: aside::set_aside(),
             entered: (self, self.entered.replace(true)),
             worker: WORKER.with(|worker| worker.replace(self)),
             home: CX.with(|cx| cx.home.replace(Some(self.home))),
@@ -582,6 +590,7 @@ impl Worker {
 struct Running<'a> {
     /// Whether the one that is entered was already.
     entered: (&'a Worker, bool),
+    aside: u32,
     worker: *const Worker,
     home: Option<&'static Home<Header>>,
     task: Option<&'static Header>,
@@ -593,6 +602,7 @@ impl Drop for Running<'_> {
     fn drop(&mut self) {
         let (entered, before) = self.entered;
         entered.entered.set(before);
+        aside::take_up(self.aside);
         WORKER.with(|worker| worker.set(self.worker));
         CX.with(|cx| {
             cx.home.set(self.home);

@@ -1,0 +1,274 @@
+//! A stack that unwinds is nobody's business but its own, also while it stands still in a destructor.
+
+mod common;
+
+use common::{ends, settle, Drops, OnDrop, LONG};
+use multitask::{sleep, spawn, task, timeout, yield_now, Scheduler, Timeout};
+use std::cell::Cell;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+const SHORT: Duration = Duration::from_millis(5);
+
+/// A task that stands still in a destructor, while it unwinds, until it is unparked.
+fn standing_in_a_destructor(scheduler: &Scheduler) -> task::JoinHandle<()> {
+    let handle = scheduler.spawn(|| {
+        let _stands = OnDrop(|| {
+            assert!(thread::panicking());
+            task::park();
+            assert!(thread::panicking());
+        });
+        task::park();
+    });
+    settle(scheduler);
+    handle.cancel();
+    settle(scheduler);
+    handle
+}
+
+#[test]
+fn a_task_that_waits_in_a_destructor_leaves_the_others_their_deadlines() {
+    ends(|| {
+        let scheduler = Scheduler::new().unwrap();
+        let stands = standing_in_a_destructor(&scheduler);
+        scheduler.block_on(|| {
+            assert!(!thread::panicking());
+            for wait in [
+                task::park as fn(),
+                || sleep(LONG),
+                || loop {
+                    yield_now();
+                },
+            ] {
+                assert_eq!(timeout(SHORT, wait), Err(Timeout));
+            }
+        });
+        assert!(!thread::panicking());
+        assert!(timeout(SHORT, task::park).is_err());
+        stands.task().unpark();
+        scheduler.run().unwrap();
+        assert!(stands.join().unwrap_err().is_cancelled());
+    });
+}
+
+#[test]
+fn a_guard_that_cancels_and_joins_its_child_ends_whatever_the_child_does() {
+    ends(|| {
+        let bodies: [fn(); 4] = [
+            || loop {
+                yield_now();
+            },
+            || loop {
+                sleep(Duration::from_micros(20));
+            },
+            || loop {
+                task::park_timeout(Duration::from_micros(20));
+            },
+            || {
+                // It does the same, once more.
+                let child = spawn(|| loop {
+                    yield_now();
+                });
+                let mut child = Some(child);
+                let _guard = OnDrop(move || {
+                    let child = child.take().unwrap();
+                    child.cancel();
+                    assert!(child.join().unwrap_err().is_cancelled());
+                });
+                loop {
+                    yield_now();
+                }
+            },
+        ];
+        let scheduler = Scheduler::new().unwrap();
+        for body in bodies {
+            let joined = Rc::new(Cell::new(false));
+            let seen = joined.clone();
+            let parent = scheduler.spawn_local(move || {
+                let mut child = Some(spawn(body));
+                let _guard = OnDrop(move || {
+                    let child = child.take().unwrap();
+                    child.cancel();
+                    seen.set(child.join().unwrap_err().is_cancelled());
+                });
+                task::park();
+            });
+            for _ in 0..3 {
+                scheduler.turn(None).unwrap();
+            }
+            parent.cancel();
+            scheduler.run().unwrap();
+            assert!(joined.get());
+        }
+    });
+}
+
+#[test]
+fn locks_of_others_are_not_poisoned_by_a_task_that_stands_in_a_destructor() {
+    let scheduler = Scheduler::new().unwrap();
+    let stands = standing_in_a_destructor(&scheduler);
+    let mutex = Arc::new(Mutex::new(0));
+    let lock = mutex.clone();
+    scheduler.block_on(move || *lock.lock().unwrap() += 1);
+    *mutex.lock().unwrap() += 1;
+    assert!(!mutex.is_poisoned());
+    stands.task().unpark();
+    scheduler.run().unwrap();
+    // Its own still are.
+    let own = mutex.clone();
+    let poisons = scheduler.spawn(move || {
+        let _waits = OnDrop(yield_now);
+        let _guard = own.lock().unwrap();
+        let _waits = OnDrop(yield_now);
+        task::park();
+    });
+    settle(&scheduler);
+    poisons.cancel();
+    scheduler.run().unwrap();
+    assert!(mutex.is_poisoned());
+}
+
+#[test]
+fn a_scheduler_that_is_dropped_by_a_panic_ends_its_tasks_whatever_they_do() {
+    ends(|| {
+        let drops = Drops::default();
+        let panic = catch_unwind(AssertUnwindSafe(|| {
+            let scheduler = Scheduler::new().unwrap();
+            for n in 0..6 {
+                let one = drops.one();
+                scheduler.spawn(move || {
+                    let _one = one;
+                    let _waits = OnDrop(|| sleep(Duration::from_micros(50)));
+                    loop {
+                        match n % 3 {
+                            0 => yield_now(),
+                            1 => sleep(Duration::from_micros(50)),
+                            _ => task::park_timeout(Duration::from_micros(50)),
+                        }
+                    }
+                });
+            }
+            scheduler.block_on(|| {
+                yield_now();
+                panic!("the story ends");
+            });
+        }));
+        assert!(panic.is_err());
+        assert_eq!(drops.count(), 6);
+        assert!(!thread::panicking());
+    });
+}
+
+#[test]
+fn unwindings_of_many_tasks_are_kept_apart() {
+    ends(|| {
+        let scheduler = Scheduler::new().unwrap();
+        let drops = Drops::default();
+        for n in 0..200 {
+            let mut one = Some(drops.one());
+            scheduler.spawn(move || {
+                let _outer = OnDrop(move || {
+                    assert!(thread::panicking());
+                    for _ in 0..n % 7 {
+                        yield_now();
+                        assert!(thread::panicking());
+                    }
+                    // Two deep: a panic that is caught, in a destructor, with waits on its way.
+                    let caught = catch_unwind(|| {
+                        let _inner = OnDrop(|| {
+                            sleep(Duration::from_micros(n % 5));
+                            assert!(thread::panicking());
+                        });
+                        std::panic::resume_unwind(Box::new(n));
+                    });
+                    assert_eq!(caught.unwrap_err().downcast_ref(), Some(&n));
+                    assert!(thread::panicking());
+                    yield_now();
+                    drop(one.take());
+                });
+                if n % 2 == 0 {
+                    task::park();
+                } else {
+                    let _ = timeout(Duration::from_micros(n), task::park);
+                    assert!(!thread::panicking());
+                    yield_now();
+                    assert!(!thread::panicking());
+                    task::park();
+                }
+            });
+        }
+        // Calm ones beside them.
+        for _ in 0..10 {
+            let one = drops.one();
+            scheduler.spawn(move || {
+                let _one = one;
+                for _ in 0..50 {
+                    assert!(!thread::panicking());
+                    assert_eq!(timeout(Duration::from_micros(20), task::park), Err(Timeout));
+                }
+            });
+        }
+        for _ in 0..20 {
+            scheduler.turn(Some(Duration::from_micros(100))).unwrap();
+        }
+        scheduler.handle().shutdown();
+        scheduler.run().unwrap();
+        assert_eq!(drops.count(), 210);
+        assert!(!thread::panicking());
+    });
+}
+
+#[test]
+fn a_thread_that_unwinds_may_wait_and_run_its_tasks() {
+    ends(|| {
+        let ticks = Rc::new(Cell::new(0));
+        let count = ticks.clone();
+        let ticker = multitask::spawn_local(move || loop {
+            assert!(!thread::panicking());
+            assert_eq!(timeout(Duration::from_micros(50), task::park), Err(Timeout));
+            count.set(count.get() + 1);
+        });
+        let panic = catch_unwind(AssertUnwindSafe(|| {
+            let _waits = OnDrop(|| {
+                assert!(thread::panicking());
+                sleep(SHORT);
+                assert!(thread::panicking());
+            });
+            std::panic::resume_unwind(Box::new(5));
+        }));
+        assert_eq!(panic.unwrap_err().downcast_ref(), Some(&5));
+        assert!(!thread::panicking() && ticks.get() > 2);
+        ticker.cancel();
+        assert!(ticker.join().unwrap_err().is_cancelled());
+    });
+}
+
+#[test]
+fn many_threads_set_unwindings_aside_at_once() {
+    ends(|| {
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                thread::spawn(|| {
+                    for _ in 0..50 {
+                        let scheduler = Scheduler::new().unwrap();
+                        let stand: Vec<_> = (0..4)
+                            .map(|_| standing_in_a_destructor(&scheduler))
+                            .collect();
+                        assert!(!thread::panicking());
+                        for handle in stand {
+                            handle.task().unpark();
+                        }
+                        scheduler.run().unwrap();
+                        assert!(!thread::panicking());
+                    }
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
+    });
+}
