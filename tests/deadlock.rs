@@ -1,13 +1,17 @@
 //! Deadlocks are reported, with all that is known about them, and nothing else is reported as one.
 
 mod children;
+mod common;
 
 use children::Running;
+use common::OnDrop;
 use multitask::net::{TcpListener, TcpStream};
 use multitask::sync::Queue;
 use multitask::{sleep, spawn, task, yield_now, Scheduler};
 use std::cell::RefCell;
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::rc::Rc;
 use std::sync::{mpsc, Arc, Mutex};
 use std::thread;
@@ -61,6 +65,27 @@ fn main() {
             assert_eq!(ended.status.code(), Some(101));
             assert!(ended.stderr.contains("task 'stuck' (#"), "{}", ended.stderr);
         }),
+        case!(
+            a_scope_on_a_plain_main_whose_tasks_are_stuck_cancels_them_and_panics,
+            |child| {
+                let ended = child.end();
+                assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+                assert!(ended.stderr.contains("task 'stuck' (#"), "{}", ended.stderr);
+            }
+        ),
+        case!(
+            a_scope_on_a_plain_main_that_cannot_end_its_tasks_ends_the_process,
+            |child| {
+                let ended = child.end();
+                assert_eq!(ended.status.signal(), Some(6), "{}", ended.stderr);
+                assert!(
+                    ended.stderr.contains("a scope cannot give up"),
+                    "{}",
+                    ended.stderr
+                );
+            }
+        ),
+        case!(a_task_in_a_scope_is_reported_as_such, Running::succeeds),
         case!(
             nothing_is_reported_while_another_thread_lives,
             Running::succeeds
@@ -154,6 +179,43 @@ fn run_names_every_task_its_place_and_what_it_waits_for() {
     assert_eq!(scheduler.stats().tasks, 3);
     shielded.task().unpark();
     drop(joins);
+}
+
+fn a_scope_on_a_plain_main_whose_tasks_are_stuck_cancels_them_and_panics() {
+    let mut ended = false;
+    let panic = catch_unwind(AssertUnwindSafe(|| {
+        task::scope(|s| {
+            let stuck = named("stuck").spawn_scoped(s, || {
+                let _end = OnDrop(|| ended = true);
+                task::park();
+            });
+            stuck.unwrap().task().name().unwrap().len()
+        })
+    }));
+    assert!(panic.is_err() && ended);
+}
+
+fn a_scope_on_a_plain_main_that_cannot_end_its_tasks_ends_the_process() {
+    task::scope(|s| {
+        s.spawn(|| {
+            let _stuck = OnDrop(task::park);
+            task::park();
+        });
+    });
+}
+
+fn a_task_in_a_scope_is_reported_as_such() {
+    let scheduler = Scheduler::new().unwrap();
+    scheduler.spawn(|| {
+        task::scope(|s| {
+            s.spawn(task::park);
+        });
+    });
+    let report = scheduler.run().unwrap_err().to_string();
+    assert!(
+        report.contains("waiting for the tasks of a scope to end"),
+        "{report}"
+    );
 }
 
 fn turn_reports_a_deadlock_when_it_would_wait_for_ever() {

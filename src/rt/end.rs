@@ -11,6 +11,7 @@
 //!    which nobody but this home knows.
 //! 4. With `INHERITED` the task's own reference is the handle's too, to be given up in one.
 
+use super::group::Group;
 use super::header::{Header, CX, HANDLE};
 use super::job::{drop_quietly, Ending, Job};
 use super::waiter::Waiter;
@@ -57,14 +58,19 @@ impl Header {
 
     #[inline]
     fn run_or_refuse(&'static self, refused: Option<JoinError>) -> bool {
+        let group: *const Group = self.group.get().cast();
         // SAFETY: a task is run once, by its home thread or by whoever finds that it has none.
         let ending = unsafe { self.job.get().run(&self.payload, refused) };
-        if let Some(released) = self.publish(false) {
-            return released;
+        let released = self.publish(false).unwrap_or_else(|| {
+            // Here too the task may be suspended, in the result's destructor.
+            self.dispose(matches!(ending, Ending::Panicked));
+            self.publish(true).unwrap_or_default()
+        });
+        if !group.is_null() {
+            // SAFETY: the task was counted when it was spawned.
+            unsafe { Group::leave(group) };
         }
-        // Here too the task may be suspended, in the result's destructor.
-        self.dispose(matches!(ending, Ending::Panicked));
-        self.publish(true).unwrap_or_default()
+        released
     }
 
     /// Sets DONE, and gives up the task's own reference if no fiber is in the header: then true. `None` if there is
@@ -125,6 +131,11 @@ impl Header {
         // SAFETY: by invariant 1 the result is ours.
         let panic = unsafe { self.job.get().dispose(&self.payload) };
         if let (Some(panic), true) = (panic, panicked) {
+            let group: *const Group = self.group.get().cast();
+            // SAFETY: its owner waits for the task; and whoever had the handle was of the group, or its owner.
+            if let Some(group) = unsafe { group.as_ref() } {
+                return group.panicked(panic);
+            }
             report(format_args!(
                 "{}, spawned at {}, panicked and nobody joined it: {}",
                 self.title(),

@@ -23,6 +23,7 @@ use crate::base::slab::Slab;
 use std::cell::{Cell, UnsafeCell};
 use std::mem::size_of;
 use std::panic::{Location, RefUnwindSafe};
+use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::Thread;
 
@@ -73,7 +74,10 @@ pub(crate) struct Header {
     pub(super) stack_size: Cell<u32>,
     id: Cell<u64>,
     place: Cell<Option<&'static Location<'static>>>,
-    name: UnsafeCell<Option<Box<str>>>,
+    /// Boxed twice: most have none, and a header has a size.
+    name: UnsafeCell<Option<Box<Box<str>>>>,
+    /// The `Group` that the task is counted in, if any; only `end` knows what to do with it.
+    pub(super) group: Cell<*const ()>,
     /// The thread to unpark, if this is a plain thread's.
     pub(super) thread: UnsafeCell<Option<Thread>>,
     /// The closure, then its result.
@@ -113,6 +117,7 @@ pub(crate) enum Why {
     Stdio,
     Get,
     Put,
+    Scope,
 }
 
 impl Why {
@@ -132,6 +137,7 @@ impl Why {
             Why::Stdio => "waiting for another to unlock a standard stream",
             Why::Get => "waiting for an item of a queue",
             Why::Put => "waiting for room in a queue",
+            Why::Scope => "waiting for the tasks of a scope to end",
         }
     }
 
@@ -182,6 +188,7 @@ impl Default for Header {
             id: Cell::new(0),
             place: Cell::new(None),
             name: UnsafeCell::new(None),
+            group: Cell::new(ptr::null()),
             thread: UnsafeCell::new(None),
             payload: Payload::new(),
         }
@@ -194,6 +201,8 @@ pub(crate) struct Birth {
     pub(crate) place: &'static Location<'static>,
     /// Usable bytes; zero is the scheduler's default.
     pub(crate) stack_size: u32,
+    /// The `Group` that it was counted in, if any.
+    pub(crate) group: *const (),
 }
 
 impl Header {
@@ -224,6 +233,7 @@ impl Header {
             name: thread.name().map(Into::into),
             place: Location::caller(),
             stack_size: 0,
+            group: ptr::null(),
         };
         let header = HEADERS.alloc_here();
         header.init(None, NEXT_ID.fetch_add(1, Ordering::Relaxed), birth, 1);
@@ -243,9 +253,10 @@ impl Header {
         self.id.set(id);
         self.place.set(Some(birth.place));
         self.stack_size.set(birth.stack_size);
-        if birth.name.is_some() {
+        self.group.set(birth.group);
+        if let Some(name) = birth.name {
             // SAFETY: nobody else knows this header yet.
-            unsafe { *self.name.get() = birth.name };
+            unsafe { *self.name.get() = Some(Box::new(name)) };
         }
         self.join.store(HANDLE, Ordering::Relaxed);
         self.refs.store(refs, Ordering::Relaxed);
@@ -257,7 +268,7 @@ impl Header {
 
     pub(crate) fn name(&self) -> Option<&str> {
         // SAFETY: by invariant 2 it does not change while the caller's reference lasts.
-        unsafe { (*self.name.get()).as_deref() }
+        unsafe { (*self.name.get()).as_deref().map(|name| &**name) }
     }
 
     /// Where it was spawned.

@@ -12,6 +12,7 @@ pub(crate) mod timer;
 
 mod aside;
 mod end;
+pub(crate) mod group;
 pub(crate) mod waiter;
 
 pub(crate) mod header;

@@ -707,6 +707,19 @@ fn pop_here() -> Option<&'static Header> {
     unsafe { home.pop() }
 }
 
+/// Cancels a task from any thread; for those who hold a reference.
+pub(crate) fn cancel(task: &'static Header) {
+    let Some(home) = task.home() else { return };
+    if CX
+        .with(|cx| cx.home.get())
+        .is_some_and(|here| ptr::eq(here, home))
+    {
+        cancel_here(task);
+    } else {
+        task.send_cancel();
+    }
+}
+
 /// Cancels a task on its home thread.
 pub(crate) fn cancel_here(task: &'static Header) {
     if task.is_done() {

@@ -2,15 +2,14 @@
 
 use super::current::Task;
 use crate::error::{Cancelled, JoinError};
-use crate::rt::header::{Why, CX};
+use crate::rt::header::Why;
 use crate::rt::park::{charge, park, Interrupt, Mode, Outcome};
 use crate::rt::waiter::Waiter;
-use crate::rt::worker::cancel_here;
+use crate::rt::worker::cancel;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::ptr;
 use std::time::{Duration, Instant};
 
 /// Owns the result of a task that may still run. As `std::thread::JoinHandle`.
@@ -104,7 +103,7 @@ impl<T> JoinHandle<T> {
     ///     _ => unreachable!("it sleeps for longer"),
     /// }
     /// ```
-    pub fn join_timeout(self, timeout: Duration) -> Result<T, JoinTimeoutError<T>> {
+    pub fn join_timeout(self, timeout: Duration) -> Result<T, JoinTimeoutError<Self>> {
         match Instant::now().checked_add(timeout) {
             Some(deadline) => self.join_deadline(deadline),
             None => self.join().map_err(JoinTimeoutError::Failed),
@@ -115,7 +114,7 @@ impl<T> JoinHandle<T> {
     ///
     /// # Errors
     /// As [`join_timeout`](JoinHandle::join_timeout).
-    pub fn join_deadline(self, deadline: Instant) -> Result<T, JoinTimeoutError<T>> {
+    pub fn join_deadline(self, deadline: Instant) -> Result<T, JoinTimeoutError<Self>> {
         if !self.is_finished() {
             match self.wait(Some(deadline), Mode::Fallible) {
                 Outcome::Woken => {}
@@ -160,17 +159,8 @@ impl<T> JoinHandle<T> {
     /// ```
     pub fn cancel(&self) {
         let header = self.task.header();
-        if header.is_done() {
-            return;
-        }
-        let Some(home) = header.home() else { return };
-        if CX
-            .with(|cx| cx.home.get())
-            .is_some_and(|here| ptr::eq(here, home))
-        {
-            cancel_here(header);
-        } else {
-            header.send_cancel();
+        if !header.is_done() {
+            cancel(header);
         }
     }
 
@@ -226,17 +216,29 @@ impl<T> fmt::Debug for JoinHandle<T> {
 }
 
 /// Why [`JoinHandle::join_timeout`] has no result.
-pub enum JoinTimeoutError<T> {
+pub enum JoinTimeoutError<H> {
     /// The task had not ended in time; here is its handle again.
-    Timeout(JoinHandle<T>),
+    Timeout(H),
     /// The task ended without a result.
     Failed(JoinError),
     /// The *calling* task was cancelled while it could not be unwound; here is the handle again. Only in a
     /// destructor that runs while unwinding, and in a build with `panic = "abort"`.
-    Interrupted(JoinHandle<T>, Cancelled),
+    Interrupted(H, Cancelled),
 }
 
-impl<T> fmt::Display for JoinTimeoutError<T> {
+impl<H> JoinTimeoutError<H> {
+    pub(super) fn map<G>(self, f: impl FnOnce(H) -> G) -> JoinTimeoutError<G> {
+        match self {
+            JoinTimeoutError::Timeout(handle) => JoinTimeoutError::Timeout(f(handle)),
+            JoinTimeoutError::Failed(error) => JoinTimeoutError::Failed(error),
+            JoinTimeoutError::Interrupted(handle, cancelled) => {
+                JoinTimeoutError::Interrupted(f(handle), cancelled)
+            }
+        }
+    }
+}
+
+impl<H> fmt::Display for JoinTimeoutError<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             JoinTimeoutError::Timeout(_) => f.write_str("timed out before the task ended"),
@@ -246,7 +248,7 @@ impl<T> fmt::Display for JoinTimeoutError<T> {
     }
 }
 
-impl<T> fmt::Debug for JoinTimeoutError<T> {
+impl<H: fmt::Debug> fmt::Debug for JoinTimeoutError<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             JoinTimeoutError::Timeout(handle) => f.debug_tuple("Timeout").field(handle).finish(),
@@ -258,4 +260,4 @@ impl<T> fmt::Debug for JoinTimeoutError<T> {
     }
 }
 
-impl<T> std::error::Error for JoinTimeoutError<T> {}
+impl<H: fmt::Debug> std::error::Error for JoinTimeoutError<H> {}

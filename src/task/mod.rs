@@ -27,11 +27,15 @@
 mod current;
 mod join;
 mod parking;
+mod scope;
 mod spawn;
+mod try_scope;
 
 pub use crate::blocking::blocking;
 pub use crate::error::JoinError;
 pub use current::{current, Task, TaskId};
 pub use join::{JoinHandle, JoinTimeoutError};
 pub use parking::{park, park_deadline, park_timeout, shield, yield_now};
+pub use scope::{scope, Scope, ScopedJoinHandle};
 pub use spawn::{run, spawn, spawn_local, Builder};
+pub use try_scope::{try_scope, TryScope};

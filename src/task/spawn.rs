@@ -11,6 +11,7 @@ use crate::rt::worker::{cancel_here, with_running, Worker};
 use std::io;
 use std::panic::{resume_unwind, Location};
 use std::process::abort;
+use std::ptr;
 
 /// Runs `f` as a new task beside the caller. As `std::thread::spawn`.
 ///
@@ -161,11 +162,12 @@ impl Builder {
         unsafe { spawn_unchecked(scheduler.worker(), self.birth(Location::caller())?, f) }
     }
 
-    fn birth(self, place: &'static Location<'static>) -> io::Result<Birth> {
+    pub(super) fn birth(self, place: &'static Location<'static>) -> io::Result<Birth> {
         Ok(Birth {
             name: self.name.map(Into::into),
             place,
             stack_size: self.stack_size.map_or(Ok(0), rounded)?,
+            group: ptr::null(),
         })
     }
 }
@@ -285,17 +287,18 @@ impl Handle {
     }
 }
 
-fn unnamed(place: &'static Location<'static>) -> Birth {
+pub(super) fn unnamed(place: &'static Location<'static>) -> Birth {
     Birth {
         name: None,
         place,
         stack_size: 0,
+        group: ptr::null(),
     }
 }
 
 #[track_caller]
 #[inline]
-fn expect_spawned<T>(spawned: io::Result<JoinHandle<T>>) -> JoinHandle<T> {
+pub(super) fn expect_spawned<H>(spawned: io::Result<H>) -> H {
     match spawned {
         Ok(handle) => handle,
         Err(error) => panic!("failed to spawn a task: {error}"),
@@ -309,10 +312,21 @@ where
     F: FnOnce() -> T + 'static,
     T: 'static,
 {
+    // SAFETY: both are 'static.
+    unsafe { spawn_here_unchecked(birth, f) }
+}
+
+/// # Safety
+/// What `f` and its result borrow outlives the task, and the handle.
+#[inline]
+pub(super) unsafe fn spawn_here_unchecked<F, T>(birth: Birth, f: F) -> io::Result<JoinHandle<T>>
+where
+    F: FnOnce() -> T,
+{
     let mut what = Some((birth, f));
     let mut onto = |worker: &Worker| {
         let (birth, f) = what.take().expect("one of the two is called, once");
-        // SAFETY: both are 'static.
+        // SAFETY: the caller's promise; the worker is this thread's.
         unsafe { spawn_unchecked(worker, birth, f) }
     };
     match with_running(&mut onto) {

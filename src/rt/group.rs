@@ -1,0 +1,121 @@
+//! Tasks whose end somebody waits for together: the children of a `task::scope`.
+//!
+//! 1. `state` counts the members that have not ended. A member that has ended uses nothing that it borrowed any more: its
+//!    result is its handle's, or was dropped.
+//! 2. A group lies in the frame of its owner, who does not leave before the count is zero. Members are added by members,
+//!    and by the owner while it does not wait: a count of zero that the waiting owner has seen stays.
+//! 3. WAITING is set and cleared by the owner. The member that takes the count to zero and finds WAITING is the one that
+//!    reads `waiter` and wakes the owner; it sets TOLD when it will not use the group any more, and the owner waits for
+//!    that. Any other member does not use the group after it has taken itself out of the count.
+
+use super::job::{drop_quietly, Panic};
+use super::waiter::Waiter;
+use crate::base::lock::Lock;
+use std::cell::UnsafeCell;
+use std::hint::spin_loop;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const WAITING: usize = 1;
+const TOLD: usize = 2;
+/// One member.
+const ONE: usize = 4;
+
+/// See the head of this file.
+pub(crate) struct Group {
+    state: AtomicUsize,
+    /// Whom to wake; by 3.
+    waiter: UnsafeCell<Option<Waiter>>,
+    /// What the first member has panicked with that nobody joined.
+    panic: Lock<Option<Panic>>,
+}
+
+// SAFETY: by 3 for the waiter; the rest is locked or atomic.
+unsafe impl Sync for Group {}
+
+impl Group {
+    pub(crate) const fn new() -> Self {
+        Group {
+            state: AtomicUsize::new(0),
+            waiter: UnsafeCell::new(None),
+            panic: Lock::new(None),
+        }
+    }
+
+    /// Counts a task that is about to be spawned. The caller is the owner or a member.
+    pub(crate) fn join(&self) {
+        self.state.fetch_add(ONE, Ordering::Relaxed);
+    }
+
+    /// Takes a member out of the count that has ended, or was not spawned after all.
+    ///
+    /// # Safety
+    /// The member was in the count: so the group is still there.
+    pub(crate) unsafe fn leave(this: *const Self) {
+        // Release: what the member did comes before its end.
+        // SAFETY: the caller's promise.
+        let before = unsafe { &(*this).state }.fetch_sub(ONE, Ordering::AcqRel);
+        if before == ONE | WAITING {
+            // SAFETY: by 3 the owner waits for us.
+            unsafe { (*this).tell() }
+        }
+    }
+
+    #[cold]
+    fn tell(&self) {
+        // SAFETY: by 3 the owner does not write it now.
+        let waiter = unsafe { *self.waiter.get() };
+        // Release: the owner may go on from here, and the group with it.
+        self.state.fetch_or(TOLD, Ordering::Release);
+        if let Some(waiter) = waiter {
+            waiter.wake();
+        }
+    }
+
+    /// A member has panicked, and nobody will join it. The first such panic is kept.
+    pub(crate) fn panicked(&self, panic: Panic) {
+        let mut first = self.panic.lock();
+        let surplus = match *first {
+            None => first.replace(panic),
+            Some(_) => Some(panic),
+        };
+        drop(first);
+        drop_quietly(|| drop(surplus));
+    }
+
+    // ---- for the owner ----
+
+    /// What the first member has panicked with that nobody joined.
+    pub(crate) fn take_panic(&self) -> Option<Panic> {
+        self.panic.lock().take()
+    }
+
+    /// Whether there is no member.
+    pub(crate) fn is_empty(&self) -> bool {
+        // Acquire: what members did before they ended is seen.
+        self.state.load(Ordering::Acquire) < ONE
+    }
+
+    /// Asks for `waiter`, a wait of the owner, to be woken when there is no member any more; false if that is so. To be
+    /// undone by `stop_waiting`, however the wait ends.
+    pub(crate) fn set_waiter(&self, waiter: Waiter) -> bool {
+        // SAFETY: by 3 it is the owner's.
+        unsafe { *self.waiter.get() = Some(waiter) };
+        // The last member may end here: it sees WAITING, or we see that it is gone.
+        if self.state.fetch_or(WAITING, Ordering::AcqRel) >= ONE {
+            return true;
+        }
+        self.state.store(0, Ordering::Relaxed);
+        false
+    }
+
+    pub(crate) fn stop_waiting(&self) {
+        if self.state.fetch_and(!WAITING, Ordering::AcqRel) >= ONE {
+            return;
+        }
+        // By 3 the last member is on its way out. It needs a few instructions; on this thread it has had them.
+        while self.state.load(Ordering::Acquire) & TOLD == 0 {
+            spin_loop();
+        }
+        self.state.store(0, Ordering::Relaxed);
+    }
+}
