@@ -261,6 +261,7 @@ fn plain_threads_without_a_scheduler_talk_to_each_other() {
         client.set_read_timeout(Some(SHORT)).unwrap();
         assert_timed_out(client.recv(&mut [0]));
         assert_timed_out(client.recv_many(&mut RecvBatch::new(4, 4)));
+        client.set_read_timeout(None).unwrap();
         assert_echoed(&client, b"nor here");
     });
     client.join().unwrap();
