@@ -26,16 +26,20 @@
 
 mod current;
 mod join;
+mod join_set;
 mod parking;
 mod scope;
 mod spawn;
+mod together;
 mod try_scope;
 
 pub use crate::blocking::blocking;
 pub use crate::error::JoinError;
 pub use current::{current, Task, TaskId};
 pub use join::{JoinHandle, JoinTimeoutError};
+pub use join_set::JoinSet;
 pub use parking::{park, park_deadline, park_timeout, shield, yield_now};
 pub use scope::{scope, Scope, ScopedJoinHandle};
 pub use spawn::{run, spawn, spawn_local, Builder};
+pub use together::{join_all, race};
 pub use try_scope::{try_scope, TryScope};
