@@ -46,6 +46,7 @@ pub mod os;
 pub mod sync;
 #[allow(unsafe_code)]
 pub mod task;
+pub mod thread;
 pub mod time;
 
 pub use error::{Cancelled, Deadlock, JoinError, Timeout};

@@ -177,7 +177,7 @@ impl<'scope> Scope<'scope, '_> {
         unsafe { members.running.for_each(|member| cancel(member.task)) };
     }
 
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Scope {
             group: Group::new(),
             members: Lock::new(Members {
@@ -246,7 +246,7 @@ impl<'scope> Scope<'scope, '_> {
     // ---- the owner ----
 
     /// Calls `f`, and leaves when no member is left: invariant 1.
-    pub(super) fn within<T>(&self, f: impl FnOnce() -> T) -> T {
+    pub(crate) fn within<T>(&self, f: impl FnOnce() -> T) -> T {
         let borrowed = AbortOnDrop;
         let outcome = catch_unwind(AssertUnwindSafe(f));
         let raised = self.finish(outcome.as_ref().is_err_and(is_ours));
