@@ -21,7 +21,7 @@
 //!
 //! Each "thread" here is a task: it takes its turns on the thread that spawned it, so it begins when that one waits for the first time, and
 //! a computation without a wait keeps the others waiting. A task that was [cancelled](JoinHandle::cancel) has [`Cancelled`] as
-//! its payload. What [`task`](crate::task) has beyond std, it has there. `std::thread_local!` stays the system's: a value for each thread, shared by
+//! its payload. What [`task`] has beyond std, it has there. `std::thread_local!` stays the system's: a value for each thread, shared by
 //! its tasks.
 
 use crate::error::{Cancelled, JoinError};
