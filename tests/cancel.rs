@@ -743,3 +743,22 @@ fn a_wait_begun_while_another_task_stands_in_an_unwinding_destructor_is_still_en
         assert!(unwinding.join().unwrap_err().is_cancelled());
     });
 }
+
+#[test]
+fn the_destructor_of_a_result_that_nobody_takes_is_not_interrupted() {
+    let scheduler = Scheduler::new().unwrap();
+    let done = Rc::new(Cell::new(false));
+    let told = done.clone();
+    let task = scheduler.spawn_local(move || {
+        let _swallowed = catch_unwind(task::park);
+        OnDrop(move || {
+            yield_now();
+            told.set(true);
+        })
+    });
+    settle(&scheduler);
+    task.cancel();
+    drop(task);
+    scheduler.run().unwrap();
+    assert!(done.get());
+}

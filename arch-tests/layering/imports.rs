@@ -10,8 +10,8 @@ use proc_macro2::{Delimiter, Group, Ident, TokenStream, TokenTree};
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 use syn::{
-    Attribute, Block, ImplItem, Item, ItemExternCrate, ItemUse, Local, Macro, Meta, Stmt, UseTree,
-    Visibility,
+    Attribute, Block, ImplItem, Item, ItemExternCrate, ItemMacro, ItemUse, Local, Macro, Meta,
+    Stmt, UseTree, Visibility,
 };
 
 /// One mention of a module or crate.
@@ -340,6 +340,14 @@ impl<'ast> Visit<'ast> for Finder<'_> {
             });
         }
         visit::visit_path(self, path);
+    }
+
+    /// The rules of a macro for users name what users see, where they write it.
+    fn visit_item_macro(&mut self, item: &'ast ItemMacro) {
+        let is_export = |attribute: &Attribute| attribute.path().is_ident("macro_export");
+        if !item.attrs.iter().any(is_export) {
+            visit::visit_item_macro(self, item);
+        }
     }
 
     fn visit_macro(&mut self, call: &'ast Macro) {

@@ -347,6 +347,7 @@ fn what_is_no_import_is_not_taken_for_one() {
         "pub(in crate::top) struct S;",
         "macro_rules! m { () => { pub(in crate::top) struct S; } }",
         "macro_rules! m { () => { use crate::low::{one as first, two as libc}; use crate::{low as l}; } }",
+        "#[macro_export]\nmacro_rules! m { () => { $crate::top::climb() } }",
         "enum E { A }\nfn f() { let top = E::A; let libc = 1; }",
         "fn f() { std::process::abort() }",
         "struct S;\nmod inner { fn f(_: super::S) {} pub struct T; }\nuse inner::T;",

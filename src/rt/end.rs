@@ -61,9 +61,14 @@ impl Header {
         let group: *const Group = self.group.get().cast();
         // SAFETY: a task is run once, by its home thread or by whoever finds that it has none.
         let ending = unsafe { self.job.get().run(&self.payload, refused) };
+        if self.has_belongings() {
+            // SAFETY: the task is at its end, or never began and has only what it inherited, which is `Send`.
+            self.scopes.shield(|| unsafe { self.clear_locals() });
+        }
         let released = self.publish(false).unwrap_or_else(|| {
-            // Here too the task may be suspended, in the result's destructor.
-            self.dispose(matches!(ending, Ending::Panicked));
+            // Here too the task may be suspended, in the result's destructor; it is at its end, and not to be interrupted.
+            let panicked = matches!(ending, Ending::Panicked);
+            self.scopes.shield(|| self.dispose(panicked));
             self.publish(true).unwrap_or_default()
         });
         if !group.is_null() {

@@ -17,6 +17,7 @@
 use super::fiber::{Fiber, Switch};
 use super::home::{Bell, Home, Message};
 use super::job::{Job, Payload};
+use super::locals::{Belongings, Local, LocalId};
 use super::scope::Scopes;
 use crate::base::list::{Linked, Links};
 use crate::base::slab::Slab;
@@ -24,7 +25,7 @@ use std::cell::{Cell, UnsafeCell};
 use std::mem::size_of;
 use std::panic::{Location, RefUnwindSafe};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::thread::Thread;
 
 /// See the head of this file.
@@ -74,8 +75,8 @@ pub(crate) struct Header {
     pub(super) stack_size: Cell<u32>,
     id: Cell<u64>,
     place: Cell<Option<&'static Location<'static>>>,
-    /// Boxed twice: most have none, and a header has a size.
-    name: UnsafeCell<Option<Box<Box<str>>>>,
+    /// Null if it has none. Set before the header is shared, or by the home thread.
+    belongings: AtomicPtr<Belongings>,
     /// The `Group` that the task is counted in, if any; only `end` knows what to do with it.
     pub(super) group: Cell<*const ()>,
     /// The thread to unpark, if this is a plain thread's.
@@ -187,7 +188,7 @@ impl Default for Header {
             stack_size: Cell::new(0),
             id: Cell::new(0),
             place: Cell::new(None),
-            name: UnsafeCell::new(None),
+            belongings: AtomicPtr::new(ptr::null_mut()),
             group: Cell::new(ptr::null()),
             thread: UnsafeCell::new(None),
             payload: Payload::new(),
@@ -197,12 +198,54 @@ impl Default for Header {
 
 /// What a new task is told about itself.
 pub(crate) struct Birth {
-    pub(crate) name: Option<Box<str>>,
-    pub(crate) place: &'static Location<'static>,
+    belongings: Option<Box<Belongings>>,
+    place: &'static Location<'static>,
     /// Usable bytes; zero is the scheduler's default.
     pub(crate) stack_size: u32,
     /// The `Group` that it was counted in, if any.
-    pub(crate) group: *const (),
+    group: *const (),
+}
+
+impl Birth {
+    /// A child of the task or thread that calls, from which it gets some of its values.
+    #[inline]
+    pub(crate) fn new(
+        name: Option<Box<str>>,
+        place: &'static Location<'static>,
+        stack_size: u32,
+    ) -> Self {
+        let parent = CX.with(|cx| cx.task.get().or(cx.thread.get()));
+        let parent = parent.filter(|parent| parent.has_belongings());
+        Birth {
+            belongings: if name.is_none() && parent.is_none() {
+                None
+            } else {
+                endow(name, parent)
+            },
+            place,
+            stack_size,
+            group: ptr::null(),
+        }
+    }
+
+    /// It is a member of `group`, a `Group`, in which it was counted.
+    pub(crate) fn counted_in(mut self, group: *const ()) -> Self {
+        self.group = group;
+        self
+    }
+}
+
+#[cold]
+fn endow(name: Option<Box<str>>, parent: Option<&'static Header>) -> Option<Box<Belongings>> {
+    let mut inherited = Vec::new();
+    if let Some(parent) = parent.and_then(Header::belongings) {
+        // SAFETY: the parent is the task or thread that calls.
+        unsafe { parent.bequeath(&mut inherited) };
+    }
+    if name.is_none() && inherited.is_empty() {
+        return None;
+    }
+    Some(Box::new(Belongings::new(name, inherited)))
 }
 
 impl Header {
@@ -230,7 +273,10 @@ impl Header {
     pub(crate) fn new_thread() -> &'static Header {
         let thread = std::thread::current();
         let birth = Birth {
-            name: thread.name().map(Into::into),
+            belongings: Some(Box::new(Belongings::new(
+                thread.name().map(Into::into),
+                Vec::new(),
+            ))),
             place: Location::caller(),
             stack_size: 0,
             group: ptr::null(),
@@ -254,9 +300,9 @@ impl Header {
         self.place.set(Some(birth.place));
         self.stack_size.set(birth.stack_size);
         self.group.set(birth.group);
-        if let Some(name) = birth.name {
-            // SAFETY: nobody else knows this header yet.
-            unsafe { *self.name.get() = Some(Box::new(name)) };
+        if let Some(belongings) = birth.belongings {
+            self.belongings
+                .store(Box::into_raw(belongings), Ordering::Relaxed);
         }
         self.join.store(HANDLE, Ordering::Relaxed);
         self.refs.store(refs, Ordering::Relaxed);
@@ -267,9 +313,73 @@ impl Header {
     }
 
     pub(crate) fn name(&self) -> Option<&str> {
-        // SAFETY: by invariant 2 it does not change while the caller's reference lasts.
-        unsafe { (*self.name.get()).as_deref().map(|name| &**name) }
+        self.belongings()?.name()
     }
+
+    // ---- belongings ----
+
+    #[inline]
+    pub(super) fn has_belongings(&self) -> bool {
+        !self.belongings.load(Ordering::Relaxed).is_null()
+    }
+
+    fn belongings(&self) -> Option<&Belongings> {
+        // Acquire: the home thread may have made them since this header was shared.
+        // SAFETY: they live as long as the header is in use.
+        unsafe { self.belongings.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// Its own value of a key; for the owner.
+    ///
+    /// # Safety
+    /// The caller is the task or thread.
+    pub(crate) unsafe fn local(&self, key: LocalId) -> Option<Local> {
+        // SAFETY: the caller's promise.
+        unsafe { self.belongings()?.local(key) }
+    }
+
+    /// Puts its own value of a key in; returns the one that was there.
+    ///
+    /// # Safety
+    /// The caller is the task or thread.
+    pub(crate) unsafe fn put_local(&self, local: Local) -> Option<Local> {
+        if !self.has_belongings() {
+            let made = Box::into_raw(Box::default());
+            self.belongings.store(made, Ordering::Release);
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.belongings()?.put(local) }
+    }
+
+    /// Takes its own value of a key out.
+    ///
+    /// # Safety
+    /// The caller is the task or thread.
+    pub(crate) unsafe fn take_local(&self, key: LocalId) -> Option<Local> {
+        // SAFETY: the caller's promise.
+        unsafe { self.belongings()?.take(key) }
+    }
+
+    /// Drops its own values.
+    ///
+    /// # Safety
+    /// The caller is the task or thread, at its end; or the task never began, and the values may be anybody's.
+    #[cold]
+    pub(super) unsafe fn clear_locals(&self) {
+        if let Some(belongings) = self.belongings() {
+            // SAFETY: the caller's promise.
+            unsafe { belongings.clear() }
+        }
+    }
+
+    /// Gives the header of a plain thread back; for that thread.
+    pub(super) fn retire_thread(&'static self) {
+        // SAFETY: it is at its end.
+        unsafe { self.clear_locals() };
+        self.release();
+    }
+
+    // ---- identity ----
 
     /// Where it was spawned.
     pub(crate) fn place(&self) -> &'static Location<'static> {
@@ -351,9 +461,11 @@ impl Header {
 
     fn recycle(&'static self) {
         // SAFETY: the last reference is gone; by invariant 5 the task is off this header.
-        unsafe {
-            *self.name.get() = None;
-            *self.thread.get() = None;
+        unsafe { *self.thread.get() = None };
+        if self.has_belongings() {
+            let belongings = self.belongings.swap(ptr::null_mut(), Ordering::Relaxed);
+            // SAFETY: boxed when they were made; the last reference is gone.
+            drop(unsafe { Box::from_raw(belongings) });
         }
         match CX.with(|cx| cx.home.get()) {
             // SAFETY: this is its home thread.

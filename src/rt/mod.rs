@@ -18,6 +18,7 @@ pub(crate) mod waiter;
 pub(crate) mod header;
 pub(crate) mod home;
 pub(crate) mod job;
+pub(crate) mod locals;
 pub(crate) mod unwind;
 
 pub(crate) mod fibers;

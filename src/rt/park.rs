@@ -83,7 +83,7 @@ fn this_thread() -> &'static Header {
     impl Drop for Farewell {
         fn drop(&mut self) {
             if let Some(header) = CX.with(|cx| cx.thread.take()) {
-                header.release();
+                header.retire_thread();
             }
         }
     }

@@ -608,7 +608,7 @@ impl Drop for Running<'_> {
             cx.home.set(self.home);
             cx.task.set(self.task);
             if let Some(inner) = cx.thread.replace(self.thread) {
-                inner.release();
+                inner.retire_thread();
             }
             cx.budget.set(self.budget);
         });

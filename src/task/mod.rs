@@ -27,6 +27,7 @@
 mod current;
 mod join;
 mod join_set;
+mod local;
 mod parking;
 mod scope;
 mod spawn;
@@ -38,6 +39,7 @@ pub use crate::error::JoinError;
 pub use current::{current, Task, TaskId};
 pub use join::{JoinHandle, JoinTimeoutError};
 pub use join_set::JoinSet;
+pub use local::LocalKey;
 pub use parking::{park, park_deadline, park_timeout, shield, yield_now};
 pub use scope::{scope, Scope, ScopedJoinHandle};
 pub use spawn::{run, spawn, spawn_local, Builder};

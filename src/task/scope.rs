@@ -199,10 +199,7 @@ impl<'scope> Scope<'scope, '_> {
         F: FnOnce() -> Option<T> + 'scope,
         T: 'scope,
     {
-        let birth = Birth {
-            group: ptr::from_ref(&self.group).cast(),
-            ..birth
-        };
+        let birth = birth.counted_in(ptr::from_ref(&self.group).cast());
         self.group.join();
         // SAFETY: by 1 what is borrowed for 'scope outlives the task, and the handle cannot leave 'scope.
         let spawned = unsafe { spawn_here_unchecked(birth, move || self.run(f)) };

@@ -11,7 +11,6 @@ use crate::rt::worker::{cancel_here, with_running, Worker};
 use std::io;
 use std::panic::{resume_unwind, Location};
 use std::process::abort;
-use std::ptr;
 
 /// Runs `f` as a new task beside the caller. As `std::thread::spawn`.
 ///
@@ -163,12 +162,8 @@ impl Builder {
     }
 
     pub(super) fn birth(self, place: &'static Location<'static>) -> io::Result<Birth> {
-        Ok(Birth {
-            name: self.name.map(Into::into),
-            place,
-            stack_size: self.stack_size.map_or(Ok(0), rounded)?,
-            group: ptr::null(),
-        })
+        let stack_size = self.stack_size.map_or(Ok(0), rounded)?;
+        Ok(Birth::new(self.name.map(Into::into), place, stack_size))
     }
 }
 
@@ -287,13 +282,9 @@ impl Handle {
     }
 }
 
+#[inline]
 pub(super) fn unnamed(place: &'static Location<'static>) -> Birth {
-    Birth {
-        name: None,
-        place,
-        stack_size: 0,
-        group: ptr::null(),
-    }
+    Birth::new(None, place, 0)
 }
 
 #[track_caller]
