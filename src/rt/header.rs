@@ -109,6 +109,8 @@ pub(crate) enum Why {
     Ready,
     Blocking,
     Stdio,
+    FileOpen,
+    FileLock,
     Get,
     Put,
 }
@@ -128,6 +130,8 @@ impl Why {
             Why::Ready => "waiting for a descriptor to be ready",
             Why::Blocking => "waiting for a call that blocks",
             Why::Stdio => "waiting for another to unlock a standard stream",
+            Why::FileOpen => "waiting for the other end of a file that is opened",
+            Why::FileLock => "waiting for the lock of a file",
             Why::Get => "waiting for an item of a queue",
             Why::Put => "waiting for room in a queue",
         }
