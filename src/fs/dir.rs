@@ -9,6 +9,7 @@ use std::fmt;
 use std::fs::{FileType, Metadata};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, DirEntryExt};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::path::{Path, PathBuf};
 use std::vec;
 
@@ -63,6 +64,10 @@ impl Iterator for ReadDir {
         self.batch.entries.next()
     }
 }
+
+// As std's is. The errors in a batch would forbid it, but they are only moved out.
+impl UnwindSafe for ReadDir {}
+impl RefUnwindSafe for ReadDir {}
 
 impl fmt::Debug for ReadDir {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

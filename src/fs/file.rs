@@ -363,3 +363,45 @@ impl fmt::Debug for File {
         self.std().fmt(f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rt::scheduler::Scheduler;
+    use crate::task::{spawn, yield_now};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::{mpsc, Arc};
+
+    /// Whether another task that is ready runs while `call` is made.
+    fn suspends<R>(call: impl FnOnce() -> R) -> bool {
+        let ran = Arc::new(AtomicBool::new(false));
+        let other = spawn({
+            let ran = ran.clone();
+            move || ran.store(true, Ordering::Relaxed)
+        });
+        call();
+        let suspended = ran.load(Ordering::Relaxed);
+        other.join().expect("no panic");
+        suspended
+    }
+
+    #[test]
+    fn seeking_suspends_only_if_it_might_have_to_wait() {
+        let path = std::env::current_exe().expect("a path");
+        Scheduler::new().expect("descriptors").block_on(|| {
+            let file = File::open(path).expect("it is there");
+            let copy = file.try_clone().expect("descriptors");
+            assert!(!suspends(|| (&copy).seek(SeekFrom::Start(7))));
+            assert!(!suspends(|| (&copy).seek(SeekFrom::Current(-1))));
+            assert!(suspends(|| (&copy).seek(SeekFrom::End(-1))));
+            let (release, held) = mpsc::channel::<()>();
+            let uses = spawn(move || file.fd.moving(move || Ok(held.recv().is_err())));
+            while copy.fd.is_still() {
+                yield_now();
+            }
+            assert!(suspends(|| (&copy).seek(SeekFrom::Start(7))));
+            drop(release);
+            assert!(uses.join().expect("no panic").expect("a thread"));
+        });
+    }
+}

@@ -450,3 +450,50 @@ impl<T: AsFd + fmt::Debug> fmt::Debug for Fd<T> {
         f.debug_tuple("Fd").field(&self.inner).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rt::scheduler::Scheduler;
+    use crate::task::{spawn, yield_now};
+    use std::fs::File;
+    use std::sync::mpsc;
+
+    #[test]
+    fn while_the_pool_uses_the_position_of_a_file_nothing_is_tried_at_once() {
+        let path = std::env::current_exe().expect("a path");
+        let file = File::open(path).expect("it is there");
+        let copy = file.try_clone().expect("descriptors");
+        let file = Fd::known(file, Nature::Storage, false);
+        let copy = file.sharing(copy);
+        let scheduler = Scheduler::new().expect("descriptors");
+        scheduler.block_on(|| {
+            let (release, held) = mpsc::channel::<()>();
+            let uses = spawn(move || file.moving(move || Ok(held.recv().is_err())));
+            while copy.is_still() {
+                yield_now();
+            }
+            let mut buf = [0; 4];
+            assert_eq!(copy.load_now(&mut [IoSliceMut::new(&mut buf)], None), None);
+            drop(release);
+            assert!(uses.join().expect("no panic").expect("a thread"));
+            assert!(copy.is_still());
+            (&copy).read_exact(&mut buf).expect("it has as much");
+        });
+    }
+
+    #[test]
+    fn an_end_of_a_file_is_not_believed_at_once() {
+        let file = File::open("/proc/self/cmdline").expect("a file");
+        for file in [
+            file,
+            File::open(std::env::current_exe().expect("a path")).expect("a file"),
+        ] {
+            let length = io::copy(&mut &file, &mut io::sink()).expect("a file");
+            assert!(length > 0);
+            let fd = Fd::new(file);
+            assert_eq!(fd.load_now(&mut [IoSliceMut::new(&mut [0; 4])], None), None);
+            assert_eq!((&fd).read(&mut [0; 4]).expect("a file"), 0);
+        }
+    }
+}
