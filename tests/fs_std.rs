@@ -3,7 +3,7 @@
 mod common;
 
 use common::files::Folder;
-use common::sockets::in_tasks;
+use common::{ends, sockets::in_tasks};
 use std::thread;
 
 /// A module that uses everything stable of `std::fs` and `std::os::unix::fs`, by the signatures that std 1.95 has.
@@ -505,6 +505,10 @@ fn everything_of_std_fs_exists_with_the_same_signatures() {
 
 #[test]
 fn a_program_gets_the_same_answers_from_both_on_a_thread_and_in_a_task() {
+    ends(same_answers);
+}
+
+fn same_answers() {
     let expected = of_std::behaviour(&Folder::new().0).unwrap();
     let same = |seen: Vec<String>| {
         for (seen, expected) in seen.iter().zip(&expected) {

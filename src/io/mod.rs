@@ -1,6 +1,6 @@
 //! Any descriptor: waiting for it, reading and writing it, pipes, and the three that every process has.
 //!
-//! Sockets are in [`net`](crate::net); files, which are always ready and need another way, in `fs`. This is for the rest:
+//! Sockets are in [`net`](crate::net); files, which are always ready and need another way, in [`fs`](crate::fs). This is for the rest:
 //! pipes, terminals, devices, `inotify`, event and timer descriptors, and those of other libraries.
 //!
 //! ```
