@@ -410,7 +410,7 @@ fn whole_pipes_are_read_written_and_copied_to() {
         assert_eq!(fs::read(&path).unwrap(), b"copied");
         copies.join().unwrap().unwrap();
         let waits = send(|path, text| fs::copy(text, path).map(drop));
-        yield_now();
+        until(|| open_at(&text) == 1);
         waits.cancel();
         assert!(waits.join().unwrap_err().is_cancelled());
         drop(folder);

@@ -25,8 +25,8 @@
 //! The kernel has no way to wait for a file. So what may touch a disk or a server is done by a thread of a pool while the task
 //! is suspended: up to 64 calls at once, further ones queue. Left to the worker is only what the kernel says it can do without
 //! waiting: small reads of what is in its memory, small writes where the file system has them (XFS and Btrfs do, ext4 does
-//! not), and moving the position of a file. A hop to the pool takes some tens of microseconds, so
-//! [`BufReader`](std::io::BufReader) and [`BufWriter`](std::io::BufWriter) pay more here than with std. Whole files ([`read`],
+//! not), and moving the position of a file. A hop to the pool takes about ten microseconds, so
+//! [`BufReader`](std::io::BufReader) and [`BufWriter`](std::io::BufWriter) are worth more here than with std. Whole files ([`read`],
 //! [`write()`], [`copy`], `read_to_end`) take one hop, and a folder is read by hundreds of entries.
 //!
 //! On a plain thread that has no tasks to run meanwhile, the calls are std's.
