@@ -84,6 +84,19 @@ pub(crate) fn file<T: Send>(f: impl FnOnce() -> io::Result<T> + Send) -> io::Res
     FILES.lend(f)?
 }
 
+/// Makes a call that may wait for another program, for ever perhaps, and owns what it uses. A caller that is cancelled or times
+/// out goes away; the call goes on, and what comes of it is dropped.
+///
+/// # Errors
+/// Those of `f`; that of interrupting; or no thread can be had.
+pub(crate) fn patient<T: Send + 'static>(
+    why: Why,
+    f: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    interrupt_if_due(me());
+    WAITS.run(why, None, f)?
+}
+
 /// Writes to a descriptor that may wait for room. A caller that is cancelled or times out goes away; what is being written then
 /// may be written later, or never.
 ///
@@ -112,6 +125,8 @@ pub(crate) fn resolve(host: &str, port: u16) -> io::Result<vec::IntoIter<SocketA
 static NAMES: Lane = Lane::new("multitask-names", 32, IDLE);
 /// Disks answer sooner or later.
 static FILES: Lane = Lane::new("multitask-files", 64, IDLE);
+/// Named pipes wait for somebody at the other end: one thread each.
+static WAITS: Lane = Lane::new("multitask-waits", 256, IDLE);
 /// Terminals that nobody looks at take nothing for ever.
 static WRITES: Lane = Lane::new("multitask-write", 64, IDLE);
 /// What users do here is theirs to know.

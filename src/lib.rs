@@ -38,6 +38,7 @@ mod rt;
 #[allow(unsafe_code)]
 mod sys;
 
+pub mod fs;
 #[allow(unsafe_code)]
 pub mod io;
 pub mod net;

@@ -134,8 +134,7 @@ impl<T: AsFd> Source<T> {
         self.attempt(interests.into(), why, deadline, op)
     }
 
-    /// As `retry`, for a call that would wait for something of which no event tells: looks again after a pause, of 1 ms at
-    /// first and of 16 ms in the end.
+    /// As `retry`, for a call that would wait for something of which no event tells: see [`retry_unannounced`].
     ///
     /// # Errors
     /// As `retry`.
@@ -145,25 +144,10 @@ impl<T: AsFd> Source<T> {
         limit: Option<Duration>,
         mut op: impl FnMut(&T) -> io::Result<R>,
     ) -> io::Result<R> {
-        charge();
-        let (mut deadline, mut pause) = (None, FIRST_PAUSE);
-        loop {
-            match op(&self.inner) {
-                Err(error) if self.must_wait(&error) => {}
-                done => return done,
-            }
-            let now = Instant::now();
-            let deadline =
-                *deadline.get_or_insert_with(|| limit.and_then(|limit| now.checked_add(limit)));
-            let next = now + pause;
-            let until = deadline.map_or(next, |deadline| deadline.min(next));
-            match park(Waiter::here(), Some(until), why, Mode::Fallible) {
-                Outcome::TimedOut if deadline == Some(until) => return Err(Timeout.into()),
-                Outcome::TimedOut | Outcome::Woken => {}
-                Outcome::Interrupted(interrupt) => return Err(interrupt.into()),
-            }
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
+        retry_unannounced(why, limit, || match op(&self.inner) {
+            Err(error) if self.must_wait(&error) => Ok(None),
+            done => done.map(Some),
+        })
     }
 
     fn attempt<R>(
@@ -289,6 +273,36 @@ impl Source<OwnedFd> {
         let source = Source::assemble(fd.try_clone_to_owned()?, Arc::default());
         source.port.get_or_init(Port::new);
         Ok(source)
+    }
+}
+
+/// Calls `op` until it answers something, for at most `limit`, where no event tells when that will be: looks again after a
+/// pause, of 1 ms at first and of 16 ms in the end.
+///
+/// # Errors
+/// Those of `op`; `TimedOut` with [`Timeout`] inside; that of interrupting.
+pub(crate) fn retry_unannounced<R>(
+    why: Why,
+    limit: Option<Duration>,
+    mut op: impl FnMut() -> io::Result<Option<R>>,
+) -> io::Result<R> {
+    charge();
+    let (mut deadline, mut pause) = (None, FIRST_PAUSE);
+    loop {
+        if let Some(answer) = op()? {
+            return Ok(answer);
+        }
+        let now = Instant::now();
+        let deadline =
+            *deadline.get_or_insert_with(|| limit.and_then(|limit| now.checked_add(limit)));
+        let next = now + pause;
+        let until = deadline.map_or(next, |deadline| deadline.min(next));
+        match park(Waiter::here(), Some(until), why, Mode::Fallible) {
+            Outcome::TimedOut if deadline == Some(until) => return Err(Timeout.into()),
+            Outcome::TimedOut | Outcome::Woken => {}
+            Outcome::Interrupted(interrupt) => return Err(interrupt.into()),
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 

@@ -14,6 +14,11 @@ pub(crate) fn is_nonblocking(fd: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(flags(fd)? & libc::O_NONBLOCK != 0)
 }
 
+/// Whether flags to open a file with say so.
+pub(crate) fn asks_nonblocking(flags: i32) -> bool {
+    flags & libc::O_NONBLOCK != 0
+}
+
 /// Sets or clears `O_NONBLOCK` on the open file behind `fd`; leaves it alone when it is so already.
 ///
 /// The flag belongs to the open file, not to the descriptor: whoever shares it (a duplicate, a child process) sees
