@@ -272,7 +272,8 @@ fn without_waiting<R>(
     }
 }
 
-fn checked(timeout: Option<Duration>) -> io::Result<Option<Duration>> {
+/// No limit is zero, as in std.
+pub(crate) fn checked(timeout: Option<Duration>) -> io::Result<Option<Duration>> {
     if timeout == Some(Duration::ZERO) {
         let zero = "cannot set a 0 duration timeout";
         return Err(io::Error::new(ErrorKind::InvalidInput, zero));
