@@ -108,6 +108,7 @@ pub(crate) enum Why {
     Resolve,
     Ready,
     Blocking,
+    Child,
     Stdio,
     Get,
     Put,
@@ -127,17 +128,18 @@ impl Why {
             Why::Resolve => "waiting for a name to be resolved",
             Why::Ready => "waiting for a descriptor to be ready",
             Why::Blocking => "waiting for a call that blocks",
+            Why::Child => "waiting for a child process to end",
             Why::Stdio => "waiting for another to unlock a standard stream",
             Why::Get => "waiting for an item of a queue",
             Why::Put => "waiting for room in a queue",
         }
     }
 
-    /// Whether only a descriptor's readiness ends the wait.
+    /// Whether only a descriptor's readiness, or news of another process, ends the wait.
     pub(crate) fn is_io(self) -> bool {
         matches!(
             self,
-            Why::Read | Why::Write | Why::Accept | Why::Connect | Why::Ready
+            Why::Read | Why::Write | Why::Accept | Why::Connect | Why::Ready | Why::Child
         )
     }
 }

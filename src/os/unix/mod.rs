@@ -1,3 +1,4 @@
 //! What Unix systems have, as [`std::os::unix`].
 
 pub mod net;
+pub mod process;
