@@ -12,6 +12,7 @@ use multitask::{io, os, spawn, timeout, yield_now, JoinHandle, Scheduler, Timeou
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -390,6 +391,29 @@ fn a_child_that_somebody_else_has_reaped_is_an_error_and_no_hang() {
             let error = child.wait().unwrap_err();
             assert_eq!(error.raw_os_error(), Some(libc::ECHILD));
         });
+    });
+}
+
+#[test]
+fn whoever_starts_many_children_lets_the_others_have_their_turn_before_each() {
+    ends(|| {
+        let scheduler = Scheduler::new().unwrap();
+        let turns = Arc::new(AtomicUsize::new(0));
+        let counted = turns.clone();
+        let counts = scheduler.spawn(move || loop {
+            counted.fetch_add(1, SeqCst);
+            yield_now();
+        });
+        let starts = scheduler.spawn(move || {
+            (0..5).for_each(|n| {
+                let mut child = Command::new("true").spawn().unwrap();
+                assert!(turns.load(SeqCst) > n);
+                thread::spawn(move || child.wait()).join().unwrap().unwrap();
+            });
+            counts.cancel();
+        });
+        scheduler.run().unwrap();
+        starts.join().unwrap();
     });
 }
 
