@@ -405,15 +405,18 @@ fn whoever_starts_many_children_lets_the_others_have_their_turn_before_each() {
             yield_now();
         });
         let starts = scheduler.spawn(move || {
-            (0..5).for_each(|n| {
+            let seen = [(); 5].map(|()| {
                 let mut child = Command::new("true").spawn().unwrap();
-                assert!(turns.load(SeqCst) > n);
+                let seen = turns.load(SeqCst);
                 thread::spawn(move || child.wait()).join().unwrap().unwrap();
+                seen
             });
             counts.cancel();
+            seen
         });
         scheduler.run().unwrap();
-        starts.join().unwrap();
+        let seen = starts.join().unwrap();
+        assert!(seen.is_sorted_by(|a, b| a < b), "{seen:?}");
     });
 }
 

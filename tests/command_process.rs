@@ -232,7 +232,7 @@ fn a_child_that_is_waited_for_again_and_again_takes_one_thread() {
     without_pidfd();
     Scheduler::new().unwrap().block_on(|| {
         let mut sleep = Command::new("sleep");
-        let mut child = sleep.arg("1000").spawn().unwrap();
+        let mut child = sleep.arg("1000").kill_on_drop(true).spawn().unwrap();
         for _ in 0..20 {
             let error = child.wait_timeout(Duration::from_millis(1)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::TimedOut);
