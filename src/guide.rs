@@ -15,3 +15,6 @@ mod time_and_cancelling {}
 
 #[doc = include_str!("../docs/guide/sockets.md")]
 mod sockets {}
+
+#[doc = include_str!("../docs/guide/processes.md")]
+mod processes {}

@@ -37,7 +37,14 @@ pub(crate) fn wait_for_end(pid: u32) -> io::Result<()> {
     // SAFETY: integers and pointers; all zero is valid.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     // SAFETY: `info` outlives the call.
-    match unsafe { libc::waitid(libc::P_PID, pid, &mut info, libc::WEXITED | libc::WNOWAIT) } {
+    match unsafe {
+        libc::waitid(
+            libc::P_PID,
+            pid as libc::id_t,
+            &mut info,
+            libc::WEXITED | libc::WNOWAIT,
+        )
+    } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
@@ -46,14 +53,17 @@ pub(crate) fn wait_for_end(pid: u32) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::{Command, Stdio};
+    use std::process::{Child, Command, Stdio};
+
+    fn cat() -> Child {
+        let mut command = Command::new("cat");
+        let piped = command.stdin(Stdio::piped());
+        piped.spawn().expect("cat is there")
+    }
 
     #[test]
     fn the_end_of_a_child_is_seen_without_reaping_it() {
-        let mut child = Command::new("cat")
-            .stdin(Stdio::piped())
-            .spawn()
-            .expect("cat is there");
+        let mut child = cat();
         assert_eq!(child.try_wait().expect("our child"), None);
         drop(child.stdin.take());
         for _ in 0..2 {
@@ -71,10 +81,7 @@ mod tests {
         use std::os::fd::AsFd;
         use std::time::Duration;
 
-        let mut child = Command::new("cat")
-            .stdin(Stdio::piped())
-            .spawn()
-            .expect("cat is there");
+        let mut child = cat();
         let Ok(fd) = open(child.id()) else {
             // An old kernel, or an emulator.
             drop(child.wait());
