@@ -38,7 +38,7 @@ pub fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
 
 /// The reading end of a [`pipe()`]: [`std::io::PipeReader`], whose reads suspend the task only.
 ///
-/// A read answers 0 when all writers are gone. Handing it out (to a child's [`Stdio`], to std, as an [`OwnedFd`]) makes it
+/// A read answers 0 when all writers are gone. Handing it out (to a child's [`Stdio`](std::process::Stdio), to std, as an [`OwnedFd`](std::os::fd::OwnedFd)) makes it
 /// blocking again, unless clones of it are still in use here; taking in makes it non-blocking, for all that share it. For a
 /// descriptor that is shared with others there is [`Fd`](super::Fd), which leaves it as it is.
 pub struct PipeReader {

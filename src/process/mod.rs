@@ -27,7 +27,7 @@
 //! # Starting
 //!
 //! A child is started where [`spawn`](Command::spawn) is called, on the thread that runs the tasks, as std does it: it takes
-//! about a millisecond, until the program is loaded, and the other tasks have their turn first. It is not handed to another thread because
+//! a fraction of a millisecond, until the program is loaded, and the other tasks have their turn first. It is not handed to another thread because
 //! Linux has a child inherit much from the very *thread* that starts it: processors and priority, name spaces, sandboxes, and the
 //! "signal when the parent dies" that some programs ask for. Where a program may be slow to load, from a network say, and none of that matters,
 //! [`task::blocking`](crate::task::blocking) starts it elsewhere:
