@@ -18,3 +18,6 @@ mod sockets {}
 
 #[doc = include_str!("../docs/guide/files.md")]
 mod files {}
+
+#[doc = include_str!("../docs/guide/processes.md")]
+mod processes {}

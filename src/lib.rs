@@ -43,6 +43,7 @@ pub mod fs;
 pub mod io;
 pub mod net;
 pub mod os;
+pub mod process;
 #[allow(unsafe_code)]
 pub mod sync;
 #[allow(unsafe_code)]

@@ -228,6 +228,19 @@ fn at_most_one_tick_in_fifty_is_missed_while_lines_are_counted() {
     assert!(kept, "ticks are missed");
 }
 
+// ---- child_lines ----
+
+#[test]
+fn the_lines_of_a_child_come_one_by_one_and_one_that_is_late_comes_whole() {
+    let lines = "\
+        child says: one\nchild says: two\n\
+        no line for 1s, only \"the beginning of three\"\n\
+        child says: the beginning of three, and the end\n\
+        exit status: 4\n";
+    let output = successful("child_lines", &[]);
+    assert_eq!(output, (lines.to_owned(), String::new()));
+}
+
 // ---- demo and million ----
 
 #[test]

@@ -357,7 +357,8 @@ pub(crate) fn write_formatted(to: &mut impl Write, args: fmt::Arguments<'_>) -> 
     }
 }
 
-fn checked(timeout: Option<Duration>) -> io::Result<Option<Duration>> {
+/// No limit is zero, as in std.
+pub(crate) fn checked(timeout: Option<Duration>) -> io::Result<Option<Duration>> {
     if timeout == Some(Duration::ZERO) {
         let zero = "cannot set a 0 duration timeout";
         return Err(io::Error::new(ErrorKind::InvalidInput, zero));

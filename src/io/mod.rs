@@ -24,7 +24,7 @@
 
 pub(crate) mod fd;
 mod gate;
-mod pipe;
+pub(crate) mod pipe;
 pub(crate) mod source;
 mod stdio;
 mod wait;

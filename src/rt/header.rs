@@ -115,6 +115,7 @@ pub(crate) enum Why {
     Resolve,
     Ready,
     Blocking,
+    Child,
     Stdio,
     FileOpen,
     FileLock,
@@ -137,6 +138,7 @@ impl Why {
             Why::Resolve => "waiting for a name to be resolved",
             Why::Ready => "waiting for a descriptor to be ready",
             Why::Blocking => "waiting for a call that blocks",
+            Why::Child => "waiting for a child process to end",
             Why::Stdio => "waiting for another to unlock a standard stream",
             Why::FileOpen => "waiting for the other end of a file that is opened",
             Why::FileLock => "waiting for the lock of a file",
@@ -146,11 +148,11 @@ impl Why {
         }
     }
 
-    /// Whether only a descriptor's readiness ends the wait.
+    /// Whether only a descriptor's readiness, or news of another process, ends the wait.
     pub(crate) fn is_io(self) -> bool {
         matches!(
             self,
-            Why::Read | Why::Write | Why::Accept | Why::Connect | Why::Ready
+            Why::Read | Why::Write | Why::Accept | Why::Connect | Why::Ready | Why::Child
         )
     }
 }
