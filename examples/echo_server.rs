@@ -7,6 +7,7 @@
 //! Ctrl-C or SIGTERM cancels all tasks: each unwinds from where it waits, so destructors run and connections close.
 
 use multitask::net::{SocketAddr, TcpListener, TcpStream};
+use multitask::signal::{Signals, SIGINT, SIGTERM};
 use multitask::{sleep, spawn, Scheduler};
 use std::error::Error;
 use std::io::{self, Write};
@@ -16,7 +17,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let addr = std::env::args().nth(1).unwrap_or("127.0.0.1:7000".into());
     let scheduler = Scheduler::new()?;
     let handle = scheduler.handle();
-    ctrlc::set_handler(move || handle.shutdown())?; // called on a thread of its own
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    scheduler.spawn(move || signals.wait().map(|_| handle.shutdown()));
 
     let listener = TcpListener::bind(addr)?;
     println!("listening on {}", listener.local_addr()?);

@@ -109,6 +109,7 @@ pub(crate) enum Why {
     Ready,
     Blocking,
     Stdio,
+    Signal,
     Get,
     Put,
 }
@@ -128,6 +129,7 @@ impl Why {
             Why::Ready => "waiting for a descriptor to be ready",
             Why::Blocking => "waiting for a call that blocks",
             Why::Stdio => "waiting for another to unlock a standard stream",
+            Why::Signal => "waiting for a signal",
             Why::Get => "waiting for an item of a queue",
             Why::Put => "waiting for room in a queue",
         }
@@ -137,7 +139,7 @@ impl Why {
     pub(crate) fn is_io(self) -> bool {
         matches!(
             self,
-            Why::Read | Why::Write | Why::Accept | Why::Connect | Why::Ready
+            Why::Read | Why::Write | Why::Accept | Why::Connect | Why::Ready | Why::Signal
         )
     }
 }
