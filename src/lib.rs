@@ -44,6 +44,7 @@ pub mod io;
 pub mod net;
 pub mod os;
 pub mod process;
+pub mod signal;
 #[allow(unsafe_code)]
 pub mod sync;
 #[allow(unsafe_code)]

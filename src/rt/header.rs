@@ -119,6 +119,7 @@ pub(crate) enum Why {
     Stdio,
     FileOpen,
     FileLock,
+    Signal,
     Get,
     Put,
     Scope,
@@ -142,6 +143,7 @@ impl Why {
             Why::Stdio => "waiting for another to unlock a standard stream",
             Why::FileOpen => "waiting for the other end of a file that is opened",
             Why::FileLock => "waiting for the lock of a file",
+            Why::Signal => "waiting for a signal",
             Why::Get => "waiting for an item of a queue",
             Why::Put => "waiting for room in a queue",
             Why::Scope => "waiting for the tasks of a scope to end",
@@ -152,7 +154,13 @@ impl Why {
     pub(crate) fn is_io(self) -> bool {
         matches!(
             self,
-            Why::Read | Why::Write | Why::Accept | Why::Connect | Why::Ready | Why::Child
+            Why::Read
+                | Why::Write
+                | Why::Accept
+                | Why::Connect
+                | Why::Ready
+                | Why::Child
+                | Why::Signal
         )
     }
 }
