@@ -1,38 +1,120 @@
-//! Sends everything back to whoever sent it: one task per connection.
+//! Sends everything back to whoever sent it: one task per address, and one per connection.
 //!
 //! ```text
-//! cargo run --release --example echo_server [ADDR]     # 127.0.0.1:7000 unless told otherwise
+//! cargo run --release --example echo_server [ADDR]...
 //! ```
 //!
-//! Ctrl-C or SIGTERM cancels all tasks: each unwinds from where it waits, so destructors run and connections close.
+//! An ADDR is `HOST:PORT` for TCP, `udp:HOST:PORT`, `unix:PATH`, or on Linux `unix:@NAME`. Unless told otherwise it listens on port
+//! 7000 of this machine, by TCP and UDP, IPv4 and IPv6.
+//!
+//! Ctrl-C or SIGTERM cancels all tasks: each unwinds from where it waits, so destructors run, connections close, and the
+//! file of a Unix socket is removed.
 
-use multitask::net::{SocketAddr, TcpListener, TcpStream};
-use multitask::{sleep, spawn, Scheduler};
+mod address;
+
+use address::Address;
+use multitask::net::{TcpListener, UdpSocket};
+use multitask::os::unix::net::UnixListener;
+use multitask::signal::{Signals, SIGINT, SIGTERM};
+use multitask::{sleep, spawn, Handle, Scheduler};
 use std::error::Error;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
 use std::time::Duration;
 
+const ANYWHERE: [&str; 4] = [
+    "127.0.0.1:7000",
+    "[::1]:7000",
+    "udp:127.0.0.1:7000",
+    "udp:[::1]:7000",
+];
+
+/// How many were served.
+#[derive(Default)]
+struct Served {
+    connections: AtomicU64,
+    datagrams: AtomicU64,
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
-    let addr = std::env::args().nth(1).unwrap_or("127.0.0.1:7000".into());
     let scheduler = Scheduler::new()?;
     let handle = scheduler.handle();
-    ctrlc::set_handler(move || handle.shutdown())?; // called on a thread of its own
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let end = scheduler.handle();
+    scheduler.spawn(move || signals.wait().map(|_| end.shutdown()));
 
-    let listener = TcpListener::bind(addr)?;
-    println!("listening on {}", listener.local_addr()?);
-    scheduler.spawn(move || serve(&listener));
+    let served = Arc::new(Served::default());
+    let asked: Vec<String> = std::env::args().skip(1).collect();
+    for addr in &asked {
+        listen(&handle, addr, &served).map_err(|error| format!("{addr}: {error}"))?;
+    }
+    if asked.is_empty() {
+        for addr in ANYWHERE {
+            // Not every machine has IPv6.
+            if let Err(error) = listen(&handle, addr, &served) {
+                eprintln!("{addr}: {error}");
+            }
+        }
+    }
     scheduler.run()?;
+
+    let mut farewell = format!("served {} connections", served.connections.load(Relaxed));
+    if let datagrams @ 1.. = served.datagrams.load(Relaxed) {
+        farewell += &format!(" and {datagrams} datagrams");
+    }
+    writeln!(io::stdout(), "{farewell}")?; // `println!` would panic if nobody reads it any more
+    Ok(())
+}
+
+/// Starts the task of one address, and says so.
+fn listen(tasks: &Handle, addr: &str, served: &Arc<Served>) -> io::Result<()> {
+    let served = served.clone();
+    let bound = match Address::parse(addr)? {
+        Address::Tcp(addr) => {
+            let listener = TcpListener::bind(addr)?;
+            let bound = Address::Tcp(listener.local_addr()?.to_string());
+            let accept = move || {
+                let (stream, peer) = listener.accept()?;
+                Ok((stream, peer.to_string()))
+            };
+            tasks.spawn(move || serve(accept, &served));
+            bound
+        }
+        Address::Udp(addr) => {
+            let socket = UdpSocket::bind(addr)?;
+            let bound = Address::Udp(socket.local_addr()?.to_string());
+            tasks.spawn(move || reflect(&socket, &served));
+            bound
+        }
+        Address::Unix(addr) => {
+            let listener = UnixListener::bind_addr(&addr)?;
+            let file = File(addr.as_pathname().map(PathBuf::from));
+            let accept = move || {
+                let _removed_at_the_end = &file;
+                let (stream, _nameless) = listener.accept()?;
+                Ok((stream, "a local client".to_owned()))
+            };
+            tasks.spawn(move || serve(accept, &served));
+            Address::Unix(addr)
+        }
+    };
+    println!("listening on {bound}");
     Ok(())
 }
 
 /// Accepts connections until it is cancelled.
-fn serve(listener: &TcpListener) {
-    let mut served = Served(0);
+fn serve<S>(accept: impl Fn() -> io::Result<(S, String)>, served: &Served)
+where
+    S: Send + 'static,
+    for<'a> &'a S: Read + Write,
+{
     loop {
-        match listener.accept() {
+        match accept() {
             Ok((stream, peer)) => {
-                served.0 += 1;
-                spawn(move || echo(&stream, peer));
+                served.connections.fetch_add(1, Relaxed);
+                spawn(move || echo(&stream, &peer));
             }
             // Most likely there is no descriptor left: the client waits in the kernel until one is free.
             Err(error) => {
@@ -44,19 +126,38 @@ fn serve(listener: &TcpListener) {
 }
 
 /// Looks like a thread's code: a read or write that cannot go on suspends this task, and the others run.
-fn echo(stream: &TcpStream, peer: SocketAddr) {
+fn echo<S>(stream: &S, peer: &str)
+where
+    for<'a> &'a S: Read + Write,
+{
     let (mut from, mut to) = (stream, stream);
     if let Err(error) = io::copy(&mut from, &mut to) {
         eprintln!("{peer}: {error}");
     }
 }
 
-/// Counts connections, and says how many there were when it goes.
-struct Served(u64);
+/// Sends datagrams back until it is cancelled: they have no connections, so one task does for all.
+fn reflect(socket: &UdpSocket, served: &Served) {
+    let mut buf = vec![0; 1 << 16];
+    loop {
+        let reflected = socket
+            .recv_from(&mut buf)
+            .and_then(|(n, peer)| socket.send_to(&buf[..n], peer));
+        match reflected {
+            Ok(_) => drop(served.datagrams.fetch_add(1, Relaxed)),
+            // One of them could not be sent back.
+            Err(error) => eprintln!("udp: {error}"),
+        }
+    }
+}
 
-impl Drop for Served {
+/// The file of a Unix socket, which remains when the socket is closed.
+struct File(Option<PathBuf>);
+
+impl Drop for File {
     fn drop(&mut self) {
-        // `println!` would panic if standard output is gone, and this may be called while the task unwinds.
-        let _ignored = writeln!(io::stdout(), "served {} connections", self.0);
+        if let Some(path) = &self.0 {
+            let _gone_already = std::fs::remove_file(path);
+        }
     }
 }

@@ -84,6 +84,19 @@ pub(crate) fn file<T: Send>(f: impl FnOnce() -> io::Result<T> + Send) -> io::Res
     FILES.lend(f)?
 }
 
+/// Makes a call that may wait for another program, for ever perhaps, and owns what it uses. A caller that is cancelled or times
+/// out goes away; the call goes on, and what comes of it is dropped.
+///
+/// # Errors
+/// Those of `f`; that of interrupting; or no thread can be had.
+pub(crate) fn patient<T: Send + 'static>(
+    why: Why,
+    f: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    interrupt_if_due(me());
+    WAITS.run(why, None, f)?
+}
+
 /// Writes to a descriptor that may wait for room. A caller that is cancelled or times out goes away; what is being written then
 /// may be written later, or never.
 ///
@@ -108,12 +121,34 @@ pub(crate) fn resolve(host: &str, port: u16) -> io::Result<vec::IntoIter<SocketA
     })?
 }
 
+/// Calls `f`, which waits for the end of a child, on a thread where it may.
+///
+/// # Errors
+/// No thread can be had; `f` was dropped.
+pub(crate) fn watch(f: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    WATCHES.submit(Box::new(f))
+}
+
+/// Calls `f`, which waits for a child that was killed, on a thread where it may.
+///
+/// # Errors
+/// No thread can be had; `f` was dropped.
+pub(crate) fn reap(f: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    REAPING.submit(Box::new(f))
+}
+
 /// Lookups wait for servers, not for this machine: a few dozen at a time.
 static NAMES: Lane = Lane::new("multitask-names", 32, IDLE);
 /// Disks answer sooner or later.
 static FILES: Lane = Lane::new("multitask-files", 64, IDLE);
+/// Named pipes wait for somebody at the other end: one thread each.
+static WAITS: Lane = Lane::new("multitask-waits", 256, IDLE);
 /// Terminals that nobody looks at take nothing for ever.
 static WRITES: Lane = Lane::new("multitask-write", 64, IDLE);
+/// One for each child that is waited for, where the kernel has no descriptor for that; it may live for ever.
+static WATCHES: Lane = Lane::new("multitask-child", 1024, IDLE);
+/// Who was killed dies at once, but for some that the kernel holds.
+static REAPING: Lane = Lane::new("multitask-reap", 16, IDLE);
 /// What users do here is theirs to know.
 static CALLS: Lane = Lane::new("multitask-calls", 256, IDLE);
 

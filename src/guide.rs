@@ -15,3 +15,9 @@ mod time_and_cancelling {}
 
 #[doc = include_str!("../docs/guide/sockets.md")]
 mod sockets {}
+
+#[doc = include_str!("../docs/guide/files.md")]
+mod files {}
+
+#[doc = include_str!("../docs/guide/processes.md")]
+mod processes {}

@@ -38,10 +38,13 @@ mod rt;
 #[allow(unsafe_code)]
 mod sys;
 
+pub mod fs;
 #[allow(unsafe_code)]
 pub mod io;
 pub mod net;
 pub mod os;
+pub mod process;
+pub mod signal;
 #[allow(unsafe_code)]
 pub mod sync;
 #[allow(unsafe_code)]

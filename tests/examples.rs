@@ -3,8 +3,10 @@
 //! `cargo test` builds them beside this test. Nothing sleeps: a server is ready when it says so, and a program that has
 //! not ended after [`PATIENCE`] is killed, which ends every wait for it.
 
+use socket2::SockRef;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -126,7 +128,94 @@ fn a_server_without_descriptors_serves_again_when_one_is_free() {
     assert!(complaints.starts_with("accept: "), "{complaints:?}");
 }
 
+#[test]
+fn a_server_of_all_kinds_of_addresses_serves_each_and_counts_them() {
+    let ipv6 = std::net::TcpListener::bind("[::1]:0").is_ok();
+    let socket = socket_file("families");
+    let unix = format!("unix:{}", socket.display());
+    let mut at = vec!["127.0.0.1:0", "udp:127.0.0.1:0", &unix];
+    if ipv6 {
+        at.extend(["[::1]:0", "udp:[::1]:0"]);
+    }
+    let server = Server::listening("echo_server", &at);
+    let (mut connections, mut datagrams) = (0, 0);
+    for addr in &server.addrs {
+        if let Some(addr) = addr.strip_prefix("udp:") {
+            let socket = UdpSocket::bind((addr.parse::<SocketAddr>().unwrap().ip(), 0)).unwrap();
+            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+            socket.connect(addr).unwrap();
+            for message in ["one", "two"] {
+                socket.send(message.as_bytes()).unwrap();
+                let mut reply = [0; 10];
+                assert_eq!(socket.recv(&mut reply).unwrap(), 3);
+                assert_eq!(&reply[..3], message.as_bytes());
+                datagrams += 1;
+            }
+        } else if let Some(path) = addr.strip_prefix("unix:") {
+            let mut stream = UnixStream::connect(path).unwrap();
+            stream.write_all(b"ping").unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(io::read_to_string(stream).unwrap(), "ping");
+            connections += 1;
+        } else {
+            let mut stream = TcpStream::connect(addr).unwrap();
+            assert_eq!(echoed(&mut stream, b"ping"), b"ping");
+            connections += 1;
+        }
+    }
+    let farewell = format!("served {connections} connections and {datagrams} datagrams\n");
+    assert_eq!(server.stop("INT"), farewell);
+    assert!(!socket.exists(), "the file of the socket was not removed");
+}
+
+#[test]
+fn a_server_says_which_address_it_cannot_have() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let output = Program::start("echo_server", &["127.0.0.1:0", &taken]).finish();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(text(&output.stderr).contains(&taken), "{output:?}");
+}
+
 // ---- echo_client ----
+
+#[test]
+fn lines_come_back_through_the_client_over_any_kind_of_address() {
+    let socket = socket_file("client");
+    let unix = format!("unix:{}", socket.display());
+    let at = ["127.0.0.1:0", "udp:127.0.0.1:0", &unix];
+    let mut at = at.to_vec();
+    let name = format!("unix:@multitask-{}", std::process::id());
+    if cfg!(target_os = "linux") {
+        at.push(&name);
+    }
+    let server = Server::listening("echo_server", &at);
+    for addr in &server.addrs {
+        let lines = b"one\ntwo\nthree and no newline";
+        assert_eq!(through_client(addr, lines), lines, "{addr}");
+        assert_eq!(through_client(addr, b""), b"", "{addr}");
+    }
+    server.stop("INT");
+}
+
+#[test]
+fn a_client_says_how_many_datagrams_were_not_answered() {
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let addr = format!("udp:{}", silent.local_addr().unwrap());
+    let mut client = Program::start("echo_client", &[&addr]);
+    let mut stdin = client.child.stdin.take().unwrap();
+    stdin.write_all(b"one\ntwo\n").unwrap();
+    let mut line = [0; 10];
+    for expected in ["one\n", "two\n"] {
+        let n = silent.recv(&mut line).unwrap();
+        assert_eq!(text(&line[..n]), expected, "a datagram is a line");
+    }
+    drop(stdin);
+    let output = client.finish();
+    assert_eq!((output.status.code(), &*output.stdout), (Some(1), &b""[..]));
+    let said = text(&output.stderr);
+    assert!(said.contains("2 answers did not come"), "{said}");
+}
 
 #[test]
 fn a_megabyte_comes_back_through_the_client_byte_for_byte() {
@@ -134,7 +223,7 @@ fn a_megabyte_comes_back_through_the_client_byte_for_byte() {
     let sent: Vec<u8> = (0..1_u32 << 20)
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
         .collect();
-    assert_eq!(through_client(&server, &sent), sent);
+    assert_eq!(through_client(&server.addr, &sent), sent);
     server.stop("INT");
 }
 
@@ -191,6 +280,133 @@ fn a_client_that_cannot_connect_says_why_and_fails() {
     );
 }
 
+// ---- line_chat ----
+
+/// Somebody in the chat, by std's sockets.
+struct Guest(BufReader<TcpStream>);
+
+impl Guest {
+    /// Returns when the guest has a name, and what it was told.
+    fn named(server: &Server, name: &str) -> (Guest, String) {
+        let stream = TcpStream::connect(&server.addr).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut guest = Guest(BufReader::new(stream));
+        assert_eq!(guest.hears(), "* your name?");
+        guest.says(name);
+        let hello = guest.hears();
+        (guest, hello)
+    }
+
+    fn says(&mut self, line: &str) {
+        self.0
+            .get_mut()
+            .write_all(format!("{line}\n").as_bytes())
+            .unwrap();
+    }
+
+    fn hears(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        line.trim_end_matches('\n').to_owned()
+    }
+
+    fn hears_no_more(&mut self) {
+        assert_eq!(self.0.read_line(&mut String::new()).unwrap(), 0);
+    }
+}
+
+#[test]
+fn what_one_says_in_the_chat_all_others_read_from_hello_to_goodbye() {
+    let server = Server::listening("line_chat", &["127.0.0.1:0"]);
+    let (mut ann, hello) = Guest::named(&server, "ann");
+    assert_eq!(hello, "* hello ann, here: nobody else");
+    let (mut bob, hello) = Guest::named(&server, "bob");
+    assert_eq!(hello, "* hello bob, here: ann");
+    assert_eq!(ann.hears(), "* bob has joined");
+    let (mut eve, refused) = Guest::named(&server, "ann");
+    assert_eq!(
+        (refused, eve.hears()),
+        ("* not that one".into(), "* your name?".into())
+    );
+    eve.says("eve");
+    assert_eq!(eve.hears(), "* hello eve, here: ann, bob");
+    assert_eq!([ann.hears(), bob.hears()], ["* eve has joined"; 2]);
+
+    ann.says("good morning");
+    assert_eq!([bob.hears(), eve.hears()], ["ann: good morning"; 2]);
+    eve.says("is it?");
+    assert_eq!(
+        [ann.hears(), bob.hears()],
+        ["eve: is it?"; 2],
+        "and ann not what she said"
+    );
+
+    bob.says("/quit");
+    assert_eq!(bob.hears(), "* goodbye");
+    bob.hears_no_more();
+    assert_eq!([ann.hears(), eve.hears()], ["* bob has left"; 2]);
+    drop(eve);
+    assert_eq!(ann.hears(), "* eve has left");
+
+    let (mut bob, hello) = Guest::named(&server, "bob");
+    assert_eq!(
+        (hello, ann.hears()),
+        ("* hello bob, here: ann".into(), "* bob has joined".into())
+    );
+    assert_eq!(server.stop("INT"), "goodbye to 2\n");
+    for guest in [&mut ann, &mut bob] {
+        assert_eq!(guest.hears(), "* the chat is over: goodbye");
+        guest.hears_no_more();
+    }
+}
+
+#[test]
+fn one_who_does_not_read_keeps_nobody_waiting_and_is_told_what_was_lost() {
+    // More than the buffers of the system take, in pieces that fit into the queue of one who reads.
+    const LINES: usize = 4_000;
+    const PIECE: usize = 50;
+    let server = Server::listening("line_chat", &["127.0.0.1:0"]);
+    let (mut slow, _) = Guest::named(&server, "slow");
+    let small = SockRef::from(slow.0.get_ref()).set_recv_buffer_size(256 << 10);
+    small.unwrap();
+    let (mut fast, _) = Guest::named(&server, "fast");
+    let (mut talker, _) = Guest::named(&server, "talker");
+    assert_eq!(fast.hears(), "* talker has joined");
+    let long = "x".repeat(3_000);
+    for first in (0..LINES).step_by(PIECE) {
+        for n in first..first + PIECE {
+            talker.says(&format!("{n} {long}"));
+        }
+        for n in first..first + PIECE {
+            assert_eq!(fast.hears(), format!("talker: {n} {long}"));
+        }
+    }
+
+    // There is room again once some were read: the next line comes with the news.
+    assert_eq!(
+        [slow.hears(), slow.hears()],
+        ["* fast has joined", "* talker has joined"]
+    );
+    let mut read = 0;
+    let told = loop {
+        let line = slow.hears();
+        if line.starts_with("* you read too slowly: ") {
+            break line;
+        }
+        assert_eq!(
+            line,
+            format!("talker: {read} {long}"),
+            "in order, and none left out"
+        );
+        read += 1;
+        talker.says("again");
+        assert_eq!(fast.hears(), "talker: again");
+    };
+    let lost: usize = told.split_whitespace().nth(5).unwrap().parse().unwrap();
+    assert!(read > 0 && lost >= LINES - read, "{told}, {read} read");
+    server.stop("TERM");
+}
+
 // ---- stdin_count ----
 
 #[test]
@@ -226,6 +442,19 @@ fn at_most_one_tick_in_fifty_is_missed_while_lines_are_counted() {
         ticks >= 90 && ticks * 50 >= due * 49
     });
     assert!(kept, "ticks are missed");
+}
+
+// ---- child_lines ----
+
+#[test]
+fn the_lines_of_a_child_come_one_by_one_and_one_that_is_late_comes_whole() {
+    let lines = "\
+        child says: one\nchild says: two\n\
+        no line for 1s, only \"the beginning of three\"\n\
+        child says: the beginning of three, and the end\n\
+        exit status: 4\n";
+    let output = successful("child_lines", &[]);
+    assert_eq!(output, (lines.to_owned(), String::new()));
 }
 
 // ---- demo and million ----
@@ -330,6 +559,11 @@ fn example(name: &str) -> PathBuf {
     path
 }
 
+/// A path for a Unix socket, where nothing is.
+fn socket_file(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("multitask-{name}-{}", std::process::id()))
+}
+
 /// Runs an example that must succeed; what it wrote to standard output and error.
 fn successful(name: &str, args: &[&str]) -> (String, String) {
     let output = Program::start(name, args).finish();
@@ -354,8 +588,8 @@ fn echoed(stream: &mut TcpStream, message: &[u8]) -> Vec<u8> {
 }
 
 /// What `echo_client` writes when this is its input.
-fn through_client(server: &Server, input: &[u8]) -> Vec<u8> {
-    let mut client = Program::start("echo_client", &[&server.addr]);
+fn through_client(addr: &str, input: &[u8]) -> Vec<u8> {
+    let mut client = Program::start("echo_client", &[addr]);
     let mut stdin = client.child.stdin.take().unwrap();
     let output = thread::scope(|scope| {
         scope.spawn(move || stdin.write_all(input).unwrap());
@@ -365,29 +599,39 @@ fn through_client(server: &Server, input: &[u8]) -> Vec<u8> {
     output.stdout
 }
 
-/// A running `echo_server`.
+/// A running `echo_server`, or another.
 struct Server {
     program: Program,
     stdout: BufReader<ChildStdout>,
     addr: String,
+    /// All of them, the first one included.
+    addrs: Vec<String>,
 }
 
 impl Server {
     /// Returns when it listens.
     fn start() -> Server {
-        let mut program = Program::start("echo_server", &["127.0.0.1:0"]);
+        Server::listening("echo_server", &["127.0.0.1:0"])
+    }
+
+    /// The same of any example that says where it listens, at each of these addresses.
+    fn listening(name: &str, at: &[&str]) -> Server {
+        let mut program = Program::start(name, at);
         let mut stdout = BufReader::new(program.child.stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        let addr = line
-            .strip_prefix("listening on ")
-            .unwrap_or_else(|| panic!("{line:?}"))
-            .trim_end()
-            .to_owned();
+        let addr = |_: &&str| {
+            let mut line = String::new();
+            stdout.read_line(&mut line).unwrap();
+            let addr = line.strip_prefix("listening on ");
+            addr.unwrap_or_else(|| panic!("{line:?}"))
+                .trim_end()
+                .to_owned()
+        };
+        let addrs: Vec<_> = at.iter().map(addr).collect();
         Server {
             program,
             stdout,
-            addr,
+            addr: addrs[0].clone(),
+            addrs,
         }
     }
 

@@ -314,27 +314,6 @@ fn two_hundred_tasks_wait_for_one_descriptor_and_for_copies_of_it() {
 }
 
 #[test]
-fn descriptors_of_1024_and_more_are_waited_for_and_read() {
-    rlimit::increase_nofile_limit(4096).unwrap();
-    let (ours, mut theirs) = UnixStream::pair().unwrap();
-    // SAFETY: takes ints and touches no memory of ours.
-    let high = unsafe { libc::fcntl(ours.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 1500) };
-    assert!(high >= 1500, "{}", std::io::Error::last_os_error());
-    // SAFETY: fcntl returned a fresh descriptor.
-    let high = unsafe { OwnedFd::from_raw_fd(high) };
-    let scheduler = Scheduler::new().unwrap();
-    let waits = scheduler.spawn(move || {
-        wait_readable(high.as_fd(), None)?;
-        let mut byte = [0];
-        Fd::new(high).read_exact(&mut byte).map(|()| byte[0])
-    });
-    settle(&scheduler);
-    theirs.write_all(b"x").unwrap();
-    scheduler.run().unwrap();
-    assert_eq!(waits.join().unwrap().unwrap(), b'x');
-}
-
-#[test]
 fn a_cancelled_wait_leaves_no_descriptor_behind() {
     let scheduler = Scheduler::new().unwrap();
     let (ours, mut theirs) = UnixStream::pair().unwrap();

@@ -174,19 +174,6 @@ fn nobody_takes_an_item_that_was_handed_to_a_getter_that_has_not_run_yet() {
 // ---- time limits ----
 
 #[test]
-fn a_get_with_a_timeout_on_a_non_empty_queue_returns_at_once() {
-    let queue = Queue::from_iter(0..6);
-    let start = Instant::now();
-    assert_eq!(queue.get_timeout(LONG), Ok(0));
-    assert_eq!(queue.get_timeout(Duration::MAX), Ok(1));
-    assert_eq!(queue.get_timeout(Duration::ZERO), Ok(2));
-    assert_eq!(queue.get_deadline(start), Ok(3));
-    assert_eq!(queue.get_matching_timeout(|n| *n == 5, LONG), Ok(5));
-    assert_eq!(queue.get_matching_deadline(|_| true, start), Ok(4));
-    assert!(start.elapsed() < LONG / 10);
-}
-
-#[test]
 fn a_get_on_an_empty_queue_ends_when_its_time_is_up_and_not_before() {
     let body = || {
         let queue = Queue::<()>::unbounded();
@@ -315,30 +302,6 @@ fn a_wait_that_is_cancelled_or_expires_unwinds_and_leaves_the_queue_as_it_was() 
         assert_eq!(full.try_iter().count(), capacity);
         assert_eq!(drops.count(), 6 + capacity);
         assert_eq!(empty.try_put(drops.one()).is_ok(), capacity > 0);
-    }
-}
-
-#[test]
-fn a_task_cancelled_in_get_leaves_the_item_to_the_next_getter() {
-    let scheduler = Scheduler::new().unwrap();
-    // It has unwound when the item comes, or is about to.
-    for unwound in [true, false] {
-        let queue = Rc::new(Queue::unbounded());
-        let log = Log::default();
-        let first = getter(&scheduler, &queue, &log, 1);
-        getter(&scheduler, &queue, &log, 2);
-        settle(&scheduler);
-        let shared = queue.clone();
-        scheduler.block_on(move || {
-            first.cancel();
-            if unwound {
-                yield_now();
-            }
-            shared.put('a').unwrap();
-            assert!(first.join().unwrap_err().is_cancelled());
-        });
-        scheduler.run().unwrap();
-        assert_eq!(*log.borrow(), [(2, 'a')]);
     }
 }
 
@@ -607,56 +570,6 @@ fn an_item_goes_to_the_first_getter_in_line_that_wants_it() {
     queue.put(9).unwrap();
     scheduler.run().unwrap();
     assert_eq!(log.borrow()[4], (4, 9));
-}
-
-#[test]
-fn a_none_that_matches_is_delivered() {
-    let queue = Queue::from_iter([Some(1), None, Some(2)]);
-    assert_eq!(queue.get_matching(Option::is_none), Ok(None));
-    let scheduler = Scheduler::new().unwrap();
-    let queue = Arc::new(queue);
-    let shared = queue.clone();
-    let waits = scheduler.spawn(move || shared.get_matching(Option::is_none));
-    settle(&scheduler);
-    assert!(!waits.is_finished());
-    queue.put(None).unwrap();
-    scheduler.run().unwrap();
-    assert_eq!(waits.join().unwrap(), Ok(None));
-    assert_eq!(queue.len(), 2);
-}
-
-#[test]
-fn a_full_queue_hands_a_matching_put_straight_to_a_matching_getter() {
-    let scheduler = Scheduler::new().unwrap();
-    for capacity in [0, 2] {
-        let queue = Rc::new(Queue::bounded(capacity));
-        (0..capacity).for_each(|_| queue.put(1).unwrap());
-        // The getter comes first.
-        let log = Log::default();
-        matcher(&scheduler, &queue, &log, 0, |n| *n > 5);
-        matcher(&scheduler, &queue, &log, 1, |n| *n > 5);
-        settle(&scheduler);
-        assert_eq!(queue.try_put(2), Err(TryPutError::Full(2)));
-        assert_eq!(queue.try_put(6), Ok(()));
-        assert_eq!(queue.put(7), Ok(()));
-        scheduler.run().unwrap();
-        assert_eq!(*log.borrow(), [(0, 6), (1, 7)]);
-        // The putter comes first, behind one whose item nobody wants.
-        let putters = [3, 8].map(|n| {
-            let queue = queue.clone();
-            scheduler.spawn_local(move || queue.put(n).unwrap())
-        });
-        settle(&scheduler);
-        assert_eq!(queue.get_matching(|n| *n > 5), Ok(8));
-        settle(&scheduler);
-        assert_eq!(
-            putters.each_ref().map(JoinHandle::is_finished),
-            [false, true]
-        );
-        assert_eq!(queue.len(), capacity);
-        assert_eq!(queue.try_iter().last(), Some(3));
-        scheduler.run().unwrap();
-    }
 }
 
 #[test]

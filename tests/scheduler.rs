@@ -117,17 +117,8 @@ fn a_turn_runs_each_ready_task_once() {
 }
 
 #[test]
-fn a_turn_without_time_sees_descriptors_and_timers_that_are_ready() {
+fn a_turn_without_time_sees_timers_that_are_due() {
     let scheduler = Scheduler::new().unwrap();
-    let (mut near, mut far) = pair();
-    let reader = scheduler.spawn(move || near.read(&mut [0; 8]).unwrap());
-    settle(&scheduler);
-    assert_eq!(scheduler.stats().io, 1);
-    assert_eq!(scheduler.turn(NO_TIME).unwrap(), 0);
-    far.write_all(b"hello").unwrap();
-    assert_eq!(scheduler.turn(NO_TIME).unwrap(), 1);
-    assert_eq!(reader.join().unwrap(), 5);
-
     let deadline = Instant::now() + Duration::from_millis(1);
     let sleeper = scheduler.spawn(move || multitask::sleep_until(deadline));
     settle(&scheduler);
@@ -187,7 +178,7 @@ fn stats_count_tasks_by_what_they_wait_for() {
 // ---- fairness ----
 
 #[test]
-fn a_task_that_spins_starves_neither_descriptors_nor_timers_nor_messages() {
+fn a_task_that_spins_starves_neither_scopes_nor_messages() {
     ends(|| {
         let scheduler = Scheduler::new().unwrap();
         let done = Rc::new(Cell::new(0));
@@ -195,40 +186,13 @@ fn a_task_that_spins_starves_neither_descriptors_nor_timers_nor_messages() {
             .map(|_| {
                 let done = done.clone();
                 scheduler.spawn_local(move || {
-                    while done.get() < 4 {
+                    while done.get() < 2 {
                         yield_now();
                     }
                 })
             })
             .collect();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let client = thread::spawn(move || {
-            let mut stream = std::net::TcpStream::connect(address).unwrap();
-            let mut echo = [0; 5];
-            for _ in 0..20 {
-                stream.write_all(b"hello").unwrap();
-                stream.read_exact(&mut echo).unwrap();
-            }
-        });
         let count = |done: &Rc<Cell<i32>>| done.set(done.get() + 1);
-        let seen = done.clone();
-        scheduler.spawn_local(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut buffer = [0; 5];
-            for _ in 0..20 {
-                stream.read_exact(&mut buffer).unwrap();
-                stream.write_all(&buffer).unwrap();
-            }
-            count(&seen);
-        });
-        let seen = done.clone();
-        scheduler.spawn_local(move || {
-            for _ in 0..20 {
-                sleep(Duration::from_micros(50));
-            }
-            count(&seen);
-        });
         let seen = done.clone();
         scheduler.spawn_local(move || {
             assert!(timeout(SHORT, task::park).is_err());
@@ -244,7 +208,6 @@ fn a_task_that_spins_starves_neither_descriptors_nor_timers_nor_messages() {
         let waker = thread::spawn(move || task.unpark());
         scheduler.run().unwrap();
         assert!(spinners.into_iter().all(|spinner| spinner.join().is_ok()));
-        client.join().unwrap();
         waker.join().unwrap();
     });
 }

@@ -60,20 +60,6 @@ fn a_panic_comes_out_at_join_with_the_payload_that_was_thrown() {
 }
 
 #[test]
-fn a_panic_ends_its_own_task_only() {
-    let scheduler = Scheduler::new().unwrap();
-    let before = scheduler.spawn(|| {
-        yield_now();
-        1
-    });
-    let panics = scheduler.spawn(|| panic!("on purpose"));
-    let after = scheduler.spawn(|| 2);
-    scheduler.run().unwrap();
-    assert_eq!(before.join().unwrap() + after.join().unwrap(), 3);
-    assert!(panics.join().is_err());
-}
-
-#[test]
 fn closures_and_results_of_every_size_and_alignment_arrive_intact() {
     #[repr(align(64))]
     #[derive(Clone, Copy)]

@@ -384,40 +384,6 @@ fn a_peer_that_spoke_and_closed_before_is_read_to_the_end() {
 }
 
 #[test]
-fn a_large_write_to_a_slow_reader_lets_other_tasks_run() {
-    const SIZE: usize = 4 << 20;
-    in_tasks(|| {
-        let (mut reader, mut writer) = pair();
-        let (ticks, done) = (Arc::new(AtomicUsize::new(0)), Flag::new());
-        let ticker = spawn({
-            let (ticks, done) = (ticks.clone(), done.clone());
-            move || {
-                while !done.up() {
-                    ticks.fetch_add(1, SeqCst);
-                    multitask::sleep(Duration::from_millis(1));
-                }
-            }
-        });
-        let write = spawn(move || {
-            let data: Vec<u8> = (0..SIZE).map(|n| n as u8).collect();
-            writer.write_all(&data).unwrap();
-        });
-        // The reader stirs only when others have run: were the thread held by the write, that would be never.
-        let mut data = vec![0; SIZE];
-        for piece in data.chunks_mut(SIZE / 4) {
-            let before = ticks.load(SeqCst);
-            until(|| ticks.load(SeqCst) >= before + 3);
-            reader.read_exact(piece).unwrap();
-        }
-        assert!(data.iter().enumerate().all(|(n, byte)| *byte == n as u8));
-        assert_eq!(reader.read(&mut [0]).unwrap(), 0);
-        write.join().unwrap();
-        done.raise();
-        ticker.join().unwrap();
-    });
-}
-
-#[test]
 fn several_tasks_reading_one_stream_share_its_bytes_and_lose_none() {
     in_tasks(|| {
         let (reader, mut writer) = pair();

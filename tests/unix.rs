@@ -10,7 +10,7 @@ use common::sockets::*;
 use multitask::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use multitask::{spawn, yield_now, Cancelled, JoinError, JoinHandle, Timeout};
 use socket2::{Domain, SockAddr, Socket, Type};
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
@@ -964,24 +964,6 @@ fn a_stream_outlives_the_scheduler_it_was_used_on() {
         })
     };
     talk(talk(UnixStream::pair().unwrap()));
-}
-
-#[test]
-fn a_descriptor_above_a_thousand_is_waited_for_as_any_other() {
-    let (soft, hard) = rlimit::Resource::NOFILE.get().unwrap();
-    if soft < 1200 && rlimit::Resource::NOFILE.set(hard.min(1200), hard).is_err() || hard < 1200 {
-        return; // the system does not let this process have so many
-    }
-    in_tasks(|| {
-        let hoard: Vec<_> = (0..1100)
-            .map(|_| File::open("/dev/null").unwrap())
-            .collect();
-        let (mut reader, mut writer) = UnixStream::pair().unwrap();
-        drop(hoard);
-        let read = waiting(move || reader.read(&mut [0; 4]).unwrap());
-        writer.write_all(b"high").unwrap();
-        assert_eq!(read.join().unwrap(), 4);
-    });
 }
 
 // ---- Helpers ----

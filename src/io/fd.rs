@@ -5,6 +5,8 @@
 //! 2. Being ready says that *some* bytes can be written. A call that may wait for the rest is made by a thread of the blocking
 //!    pool, for no more bytes than a pipe takes at once; they are its own, so that the task can leave it.
 //! 3. What is never waited for but still takes its time, a file, is the pool's as well.
+//! 4. A call that uses the position of an open file keeps others that do so waiting until it has ended. So while the pool makes
+//!    one, none is made on the worker (`under_way`).
 
 use super::source::{Settings, Source};
 use super::wait::ready;
@@ -16,8 +18,8 @@ use crate::sys::file::{self, Nature};
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Reads and writes any descriptor, suspending the task where the call would block.
@@ -45,7 +47,7 @@ use std::time::{Duration, Instant};
 /// # It does not seek
 ///
 /// There is no `Seek`: what can be waited for has no position. A file inside is read and written at its own position, by the
-/// blocking pool; `fs::File` is the type for that.
+/// blocking pool; [`fs::File`](crate::fs::File) is the type for that.
 ///
 /// ```compile_fail
 /// # fn file() -> std::fs::File { unimplemented!() }
@@ -69,6 +71,8 @@ pub struct Fd<T: AsFd> {
     read_waits: AtomicBool,
     /// Nor writing.
     write_waits: AtomicBool,
+    /// Calls of the pool by rule 4; counted together by those that share an open file and know it.
+    under_way: Arc<AtomicUsize>,
     settings: Settings,
 }
 
@@ -81,8 +85,30 @@ impl<T: AsFd> Fd<T> {
             nature: OnceLock::new(),
             read_waits: AtomicBool::new(false),
             write_waits: AtomicBool::new(false),
+            under_way: Arc::default(),
             settings: Settings::default(),
         }
+    }
+
+    /// As `new`, of what is known already: what lies behind, and whether its user wants `WouldBlock` instead of waits.
+    pub(crate) fn known(inner: T, nature: Nature, nonblocking: bool) -> Self {
+        let fd = Fd::new(inner);
+        fd.nature.get_or_init(|| nature);
+        fd.settings.set_nonblocking(nonblocking);
+        fd
+    }
+
+    /// As `new`, of a duplicate of what is in this one.
+    pub(crate) fn sharing(&self, inner: T) -> Self {
+        let fd = Fd {
+            under_way: self.under_way.clone(),
+            ..Fd::new(inner)
+        };
+        fd.settings.set_nonblocking(self.settings.nonblocking());
+        if let Some(nature) = self.nature.get() {
+            fd.nature.get_or_init(|| *nature);
+        }
+        fd
     }
 
     /// What is inside.
@@ -128,6 +154,10 @@ impl<T: AsFd> Fd<T> {
     fn receive(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         match self.nature()? {
             Nature::Storage => self.load(bufs),
+            Nature::Stream if self.settings.nonblocking() => {
+                charge();
+                file::read(self.inner.as_fd(), bufs)
+            }
             Nature::Stream => {
                 let limit = self.settings.read_timeout();
                 self.retry(Interest::Read, Why::Read, limit, || self.try_read(bufs))
@@ -138,13 +168,17 @@ impl<T: AsFd> Fd<T> {
     fn send(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         match self.nature()? {
             Nature::Storage => self.store(bufs),
+            Nature::Stream if self.settings.nonblocking() => {
+                charge();
+                file::write(self.inner.as_fd(), bufs)
+            }
             Nature::Stream => self.send_when_ready(bufs, self.settings.write_timeout()),
         }
     }
 
     fn send_when_ready(&self, bufs: &[IoSlice<'_>], limit: Option<Duration>) -> io::Result<usize> {
         let fd = self.inner.as_fd();
-        let write = || without_waiting(&self.write_waits, || file::write_nowait(fd, bufs));
+        let write = || without_waiting(&self.write_waits, || file::write_nowait(fd, bufs, None));
         // As a result that is no error, it ends the waiting as well.
         let turn_out = || write().map_or(Ok(None), |done| done.map(Some));
         if let Some(n) = self.retry(Interest::Write, Why::Write, limit, turn_out)? {
@@ -181,35 +215,74 @@ impl<T: AsFd> Fd<T> {
 
     /// Reads from a file: at once what is in memory, by the pool what is on the disk.
     fn load(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        charge();
-        let fd = self.inner.as_fd();
-        if bufs.iter().map(|buf| buf.len()).sum::<usize>() <= AT_ONCE {
-            // A failure is met again below.
-            let read = without_waiting(&self.read_waits, || file::read_nowait(fd, bufs));
-            if let Some(Ok(n)) = read {
-                return Ok(n);
-            }
+        if let Some(n) = self.load_now(bufs, None) {
+            return Ok(n);
         }
-        blocking::file(|| file::read(fd, bufs))
+        let fd = self.inner.as_fd();
+        self.moving(|| file::read(fd, bufs))
     }
 
     /// Writes to a file: at once where the system's memory takes it, by the pool where it is full or cannot tell.
     fn store(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        charge();
+        if let Some(n) = self.store_now(bufs, None) {
+            return Ok(n);
+        }
         let fd = self.inner.as_fd();
-        if bufs.iter().map(|buf| buf.len()).sum::<usize>() <= AT_ONCE {
-            // A failure is met again below.
-            let write = without_waiting(&self.write_waits, || file::write_nowait(fd, bufs));
-            if let Some(Ok(n)) = write {
-                return Ok(n);
+        self.moving(|| file::write(fd, bufs))
+    }
+
+    /// Reads from a file, where it stands or from `at` on, what is in memory. For all else, failures and the end of the file
+    /// included, ask the pool: Linux 5.9 and 5.10 see an end where there is none.
+    pub(crate) fn load_now(&self, bufs: &mut [IoSliceMut<'_>], at: Option<u64>) -> Option<usize> {
+        charge();
+        let wanted = bufs.iter().map(|buf| buf.len()).sum::<usize>();
+        if wanted > AT_ONCE || at.is_none() && !self.is_still() {
+            return None;
+        }
+        let fd = self.inner.as_fd();
+        let read = without_waiting(&self.read_waits, || file::read_nowait(fd, bufs, at));
+        read?.ok().filter(|&n| n > 0 || wanted == 0)
+    }
+
+    /// Writes to a file, where it stands or from `at` on, what the system's memory takes. For all else ask the pool.
+    pub(crate) fn store_now(&self, bufs: &[IoSlice<'_>], at: Option<u64>) -> Option<usize> {
+        charge();
+        let given = bufs.iter().map(|buf| buf.len()).sum::<usize>();
+        if given > AT_ONCE || at.is_none() && !self.is_still() {
+            return None;
+        }
+        let fd = self.inner.as_fd();
+        let write = without_waiting(&self.write_waits, || file::write_nowait(fd, bufs, at));
+        write?.ok()
+    }
+
+    /// Makes a call that uses the position of a file, by the pool.
+    ///
+    /// # Errors
+    /// Those of `call`; no thread can be had.
+    pub(crate) fn moving<R: Send>(
+        &self,
+        call: impl FnOnce() -> io::Result<R> + Send,
+    ) -> io::Result<R> {
+        struct Left<'a>(&'a AtomicUsize);
+        impl Drop for Left<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::Relaxed);
             }
         }
-        blocking::file(|| file::write(fd, bufs))
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        let _left = Left(&self.under_way);
+        blocking::file(call)
+    }
+
+    /// Whether a call that uses the position of a file would not have to wait for another one: rule 4.
+    pub(crate) fn is_still(&self) -> bool {
+        self.under_way.load(Ordering::Relaxed) == 0
     }
 
     fn try_read(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let fd = self.inner.as_fd();
-        match without_waiting(&self.read_waits, || file::read_nowait(fd, bufs)) {
+        match without_waiting(&self.read_waits, || file::read_nowait(fd, bufs, None)) {
             Some(done) => done,
             None if ready(fd, Interests::READABLE)?.is_some() => file::read(fd, bufs),
             None => Err(ErrorKind::WouldBlock.into()),
@@ -243,7 +316,11 @@ impl<T: AsFd> Fd<T> {
         Ok(self.watch.get_or_init(|| made))
     }
 
-    fn nature(&self) -> io::Result<Nature> {
+    /// What lies behind the descriptor.
+    ///
+    /// # Errors
+    /// It is not open.
+    pub(crate) fn nature(&self) -> io::Result<Nature> {
         if let Some(nature) = self.nature.get() {
             return Ok(*nature);
         }
@@ -272,7 +349,16 @@ fn without_waiting<R>(
     }
 }
 
-fn checked(timeout: Option<Duration>) -> io::Result<Option<Duration>> {
+/// Writes what is formatted in one piece: each piece may cost a suspension.
+pub(crate) fn write_formatted(to: &mut impl Write, args: fmt::Arguments<'_>) -> io::Result<()> {
+    match args.as_str() {
+        Some(text) => to.write_all(text.as_bytes()),
+        None => to.write_all(fmt::format(args).as_bytes()),
+    }
+}
+
+/// No limit is zero, as in std.
+pub(crate) fn checked(timeout: Option<Duration>) -> io::Result<Option<Duration>> {
     if timeout == Some(Duration::ZERO) {
         let zero = "cannot set a 0 duration timeout";
         return Err(io::Error::new(ErrorKind::InvalidInput, zero));
@@ -363,5 +449,51 @@ impl<T: AsFd + IntoRawFd> IntoRawFd for Fd<T> {
 impl<T: AsFd + fmt::Debug> fmt::Debug for Fd<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Fd").field(&self.inner).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rt::scheduler::Scheduler;
+    use crate::task::{spawn, yield_now};
+    use std::fs::File;
+    use std::sync::mpsc;
+
+    #[test]
+    fn while_the_pool_uses_the_position_of_a_file_nothing_is_tried_at_once() {
+        let path = std::env::current_exe().expect("a path");
+        let file = File::open(path).expect("it is there");
+        let copy = file.try_clone().expect("descriptors");
+        let file = Fd::known(file, Nature::Storage, false);
+        let copy = file.sharing(copy);
+        let scheduler = Scheduler::new().expect("descriptors");
+        scheduler.block_on(|| {
+            let (release, held) = mpsc::channel::<()>();
+            let uses = spawn(move || file.moving(move || Ok(held.recv().is_err())));
+            yield_now();
+            assert!(!copy.is_still());
+            let mut buf = [0; 4];
+            assert_eq!(copy.load_now(&mut [IoSliceMut::new(&mut buf)], None), None);
+            drop(release);
+            assert!(uses.join().expect("no panic").expect("a thread"));
+            assert!(copy.is_still());
+            (&copy).read_exact(&mut buf).expect("it has as much");
+        });
+    }
+
+    #[test]
+    fn an_end_of_a_file_is_not_believed_at_once() {
+        let file = File::open("/proc/self/cmdline").expect("a file");
+        for file in [
+            file,
+            File::open(std::env::current_exe().expect("a path")).expect("a file"),
+        ] {
+            let length = io::copy(&mut &file, &mut io::sink()).expect("a file");
+            assert!(length > 0);
+            let fd = Fd::new(file);
+            assert_eq!(fd.load_now(&mut [IoSliceMut::new(&mut [0; 4])], None), None);
+            assert_eq!((&fd).read(&mut [0; 4]).expect("a file"), 0);
+        }
     }
 }

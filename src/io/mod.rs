@@ -1,6 +1,6 @@
 //! Any descriptor: waiting for it, reading and writing it, pipes, and the three that every process has.
 //!
-//! Sockets are in [`net`](crate::net); files, which are always ready and need another way, in `fs`. This is for the rest:
+//! Sockets are in [`net`](crate::net); files, which are always ready and need another way, in [`fs`](crate::fs). This is for the rest:
 //! pipes, terminals, devices, `inotify`, event and timer descriptors, and those of other libraries.
 //!
 //! ```
@@ -22,9 +22,9 @@
 //! standard streams ask the kernel for calls that do not wait by themselves (`RWF_NOWAIT`); where it has none, they make sure that
 //! the descriptor is ready, and make one call then. Only the ends of a [`pipe()`] are non-blocking inside, as sockets are.
 
-mod fd;
+pub(crate) mod fd;
 mod gate;
-mod pipe;
+pub(crate) mod pipe;
 pub(crate) mod source;
 mod stdio;
 mod wait;

@@ -1,6 +1,7 @@
 //! A descriptor and its waits: the one loop that tries a system call, waits for readiness, and tries again.
 //!
-//! 1. The descriptor is non-blocking while a `Source` has it; or it is a duplicate that is only waited for ([`Source::watch`]).
+//! 1. The descriptor is non-blocking while a `Source` has it; or it is one that is only waited for, such as the duplicate of
+//!    [`Source::watch`].
 //! 2. A source takes its descriptor out of all reactors before it closes it or hands it out.
 //! 3. The settings that std keeps in the open file description (non-blocking mode, timeouts) are shared by the
 //!    sources that share it.
@@ -11,8 +12,8 @@ use crate::rt::park::{charge, interrupt_if_due, me, park, Interrupt, Mode, Outco
 use crate::rt::reactor::{Interests, Nodes, Port};
 use crate::rt::unwind::can_raise;
 use crate::rt::waiter::{Node, Waiter};
-use crate::rt::worker::{with_default, with_running};
-use crate::sys::fd::{poll_one, set_nonblocking, Poll};
+use crate::rt::worker::{with_default, with_running, Worker};
+use crate::sys::fd::{poll_any, set_nonblocking, Poll};
 use std::array;
 use std::io;
 use std::mem::ManuallyDrop;
@@ -56,7 +57,7 @@ impl<T: AsFd> Source<T> {
         Ok(Source::assemble(inner, settings))
     }
 
-    /// Takes in a descriptor that is known to be non-blocking and that nobody else has.
+    /// Takes in a descriptor that is known to be non-blocking, or is only waited for, and that nobody else has.
     pub(crate) fn adopt(inner: T) -> Self {
         Source::assemble(inner, Arc::default())
     }
@@ -134,8 +135,7 @@ impl<T: AsFd> Source<T> {
         self.attempt(interests.into(), why, deadline, op)
     }
 
-    /// As `retry`, for a call that would wait for something of which no event tells: looks again after a pause, of 1 ms at
-    /// first and of 16 ms in the end.
+    /// As `retry`, for a call that would wait for something of which no event tells: see [`retry_unannounced`].
     ///
     /// # Errors
     /// As `retry`.
@@ -145,25 +145,10 @@ impl<T: AsFd> Source<T> {
         limit: Option<Duration>,
         mut op: impl FnMut(&T) -> io::Result<R>,
     ) -> io::Result<R> {
-        charge();
-        let (mut deadline, mut pause) = (None, FIRST_PAUSE);
-        loop {
-            match op(&self.inner) {
-                Err(error) if self.must_wait(&error) => {}
-                done => return done,
-            }
-            let now = Instant::now();
-            let deadline =
-                *deadline.get_or_insert_with(|| limit.and_then(|limit| now.checked_add(limit)));
-            let next = now + pause;
-            let until = deadline.map_or(next, |deadline| deadline.min(next));
-            match park(Waiter::here(), Some(until), why, Mode::Fallible) {
-                Outcome::TimedOut if deadline == Some(until) => return Err(Timeout.into()),
-                Outcome::TimedOut | Outcome::Woken => {}
-                Outcome::Interrupted(interrupt) => return Err(interrupt.into()),
-            }
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
+        retry_unannounced(why, limit, || match op(&self.inner) {
+            Err(error) if self.must_wait(&error) => Ok(None),
+            done => done.map(Some),
+        })
     }
 
     fn attempt<R>(
@@ -202,64 +187,23 @@ impl<T: AsFd> Source<T> {
         tick: u32,
         deadline: Option<Instant>,
     ) -> io::Result<()> {
-        let port = self.port.get_or_init(Port::new);
-        let fd = self.inner.as_fd();
-        let in_task = CX.with(|cx| cx.task.get()).is_some();
-        let registered = if in_task {
-            with_running(|worker| port.register(fd, &worker.reactor))
-        } else if with_running(|_| ()).is_none() {
-            with_default(|worker| {
-                (!worker.is_finished()).then(|| port.register(fd, &worker.reactor))
-            })
-            .flatten()
-        } else {
-            None
+        let awaited = Awaited {
+            tick,
+            ..self.awaited(interests)
         };
-        match registered {
-            Some(registered) => registered?,
-            None => return self.block(interests, deadline),
-        }
-        let waiter = Waiter::here();
-        let nodes: Nodes = array::from_fn(|_| Node::new(waiter));
-        let listed = Listed {
-            port,
-            interests,
-            nodes: &nodes,
-        };
-        // SAFETY: `listed` takes them out before they go.
-        if !unsafe { port.enlist(interests, tick, &nodes) } {
-            let retracted = waiter.retract();
-            debug_assert!(retracted);
-            return Ok(());
-        }
-        let outcome = park(waiter, deadline, why, Mode::Fallible);
-        drop(listed);
-        match outcome {
-            Outcome::Woken => Ok(()),
-            Outcome::TimedOut => Err(Timeout.into()),
-            Outcome::Interrupted(interrupt) => Err(interrupt.into()),
-        }
+        wait_any([awaited], why, deadline)
     }
 
-    /// A plain thread that has no tasks to run waits in the system.
-    fn block(&self, interests: Interests, own: Option<Instant>) -> io::Result<()> {
-        let scope = me().scopes.limit().map(|limit| limit.deadline);
-        let deadline = own.into_iter().chain(scope).min();
-        let poll = Poll::from(interests);
-        loop {
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            match poll_one(self.inner.as_fd(), poll, left) {
-                Ok(true) => return Ok(()),
-                Ok(false) if deadline.is_some_and(|deadline| Instant::now() >= deadline) => break,
-                Ok(false) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
+    /// To be taken before a call that may have to wait, and handed to [`wait_any`] then.
+    pub(crate) fn awaited(&self, interests: impl Into<Interests>) -> Awaited<'_> {
+        let interests = interests.into();
+        let port = self.port.get_or_init(Port::new);
+        Awaited {
+            port,
+            fd: self.inner.as_fd(),
+            interests,
+            tick: port.tick(interests),
         }
-        if own.is_none_or(|own| scope.is_some_and(|scope| scope < own)) && can_raise() {
-            interrupt_if_due(me());
-        }
-        Err(Interrupt::Timeout.into())
     }
 
     fn leave_reactors(&mut self) {
@@ -292,16 +236,121 @@ impl Source<OwnedFd> {
     }
 }
 
-/// The nodes of a wait in a port's lists; taken out when this is dropped, however the wait ends.
-struct Listed<'a> {
-    port: &'a Port,
-    interests: Interests,
-    nodes: &'a Nodes,
+/// Calls `op` until it answers something, for at most `limit`, where no event tells when that will be: looks again after a
+/// pause, of 1 ms at first and of 16 ms in the end.
+///
+/// # Errors
+/// Those of `op`; `TimedOut` with [`Timeout`] inside; that of interrupting.
+pub(crate) fn retry_unannounced<R>(
+    why: Why,
+    limit: Option<Duration>,
+    mut op: impl FnMut() -> io::Result<Option<R>>,
+) -> io::Result<R> {
+    charge();
+    let (mut deadline, mut pause) = (None, FIRST_PAUSE);
+    loop {
+        if let Some(answer) = op()? {
+            return Ok(answer);
+        }
+        let now = Instant::now();
+        let deadline =
+            *deadline.get_or_insert_with(|| limit.and_then(|limit| now.checked_add(limit)));
+        let next = now + pause;
+        let until = deadline.map_or(next, |deadline| deadline.min(next));
+        match park(Waiter::here(), Some(until), why, Mode::Fallible) {
+            Outcome::TimedOut if deadline == Some(until) => return Err(Timeout.into()),
+            Outcome::TimedOut | Outcome::Woken => {}
+            Outcome::Interrupted(interrupt) => return Err(interrupt.into()),
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
 }
 
-impl Drop for Listed<'_> {
+/// Something that may happen at a descriptor.
+pub(crate) struct Awaited<'a> {
+    port: &'a Port,
+    fd: BorrowedFd<'a>,
+    interests: Interests,
+    /// Only an event that is newer counts.
+    tick: u32,
+}
+
+/// Waits until one of several has happened.
+///
+/// # Errors
+/// `TimedOut` with [`Timeout`] inside; that of interrupting; a descriptor cannot be waited for.
+pub(crate) fn wait_any<const N: usize>(
+    awaited: [Awaited<'_>; N],
+    why: Why,
+    deadline: Option<Instant>,
+) -> io::Result<()> {
+    let register = |worker: &Worker| {
+        let mut all = awaited.iter();
+        all.try_for_each(|one| one.port.register(one.fd, &worker.reactor))
+    };
+    let in_task = CX.with(|cx| cx.task.get()).is_some();
+    let registered = if in_task {
+        with_running(register)
+    } else if with_running(|_| ()).is_none() {
+        with_default(|worker| (!worker.is_finished()).then(|| register(worker))).flatten()
+    } else {
+        None
+    };
+    match registered {
+        Some(registered) => registered?,
+        None => return block(&awaited, deadline),
+    }
+    let waiter = Waiter::here();
+    let nodes: [Nodes; N] = array::from_fn(|_| array::from_fn(|_| Node::new(waiter)));
+    let listed = Listed(&awaited, &nodes);
+    let nothing_new = awaited.iter().zip(&nodes).all(|(one, nodes)| {
+        // SAFETY: `listed` takes them out before they go.
+        unsafe { one.port.enlist(one.interests, one.tick, nodes) }
+    });
+    // If one has happened and another has woken us by now, that is to be taken in, by parking.
+    if !nothing_new && waiter.retract() {
+        return Ok(());
+    }
+    let outcome = park(waiter, deadline, why, Mode::Fallible);
+    drop(listed);
+    match outcome {
+        Outcome::Woken => Ok(()),
+        Outcome::TimedOut => Err(Timeout.into()),
+        Outcome::Interrupted(interrupt) => Err(interrupt.into()),
+    }
+}
+
+/// A plain thread that has no tasks to run waits in the system.
+fn block<const N: usize>(awaited: &[Awaited<'_>; N], own: Option<Instant>) -> io::Result<()> {
+    let scope = me().scopes.limit().map(|limit| limit.deadline);
+    let deadline = own.into_iter().chain(scope).min();
+    let entries = awaited
+        .each_ref()
+        .map(|one| (one.fd, Poll::from(one.interests)));
+    loop {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        match poll_any(entries, left) {
+            Ok(true) => return Ok(()),
+            Ok(false) if deadline.is_some_and(|deadline| Instant::now() >= deadline) => break,
+            Ok(false) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if own.is_none_or(|own| scope.is_some_and(|scope| scope < own)) && can_raise() {
+        interrupt_if_due(me());
+    }
+    Err(Interrupt::Timeout.into())
+}
+
+/// The nodes of a wait in the lists of its ports; taken out when this is dropped, however the wait ends.
+struct Listed<'a, const N: usize>(&'a [Awaited<'a>; N], &'a [Nodes; N]);
+
+impl<const N: usize> Drop for Listed<'_, N> {
     fn drop(&mut self) {
-        self.port.delist(self.interests, self.nodes);
+        for (one, nodes) in self.0.iter().zip(self.1) {
+            one.port.delist(one.interests, nodes);
+        }
     }
 }
 

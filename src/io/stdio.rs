@@ -5,7 +5,7 @@
 //!    wait for more that is cancelled or times out leaves what has come where it is.
 //! 3. Nothing written is kept back: there is no buffer to be flushed at exit. What is formatted goes out in one piece.
 
-use super::fd::Fd;
+use super::fd::{write_formatted, Fd};
 use super::gate::{Gate, Held};
 use crate::rt::park::charge;
 use crate::sys::file::is_closed;
@@ -412,10 +412,7 @@ macro_rules! outputs {
             }
 
             fn write_fmt(&mut self, args: fmt::Arguments<'_>) -> io::Result<()> {
-                match args.as_str() {
-                    Some(text) => self.write_all(text.as_bytes()),
-                    None => self.write_all(fmt::format(args).as_bytes()),
-                }
+                write_formatted(self, args)
             }
 
             fn flush(&mut self) -> io::Result<()> {

@@ -1,3 +1,5 @@
 //! What only some systems have, as [`std::os`].
 
+#[cfg(target_os = "linux")]
+pub mod linux;
 pub mod unix;

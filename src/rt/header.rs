@@ -115,7 +115,11 @@ pub(crate) enum Why {
     Resolve,
     Ready,
     Blocking,
+    Child,
     Stdio,
+    FileOpen,
+    FileLock,
+    Signal,
     Get,
     Put,
     Scope,
@@ -135,18 +139,28 @@ impl Why {
             Why::Resolve => "waiting for a name to be resolved",
             Why::Ready => "waiting for a descriptor to be ready",
             Why::Blocking => "waiting for a call that blocks",
+            Why::Child => "waiting for a child process to end",
             Why::Stdio => "waiting for another to unlock a standard stream",
+            Why::FileOpen => "waiting for the other end of a file that is opened",
+            Why::FileLock => "waiting for the lock of a file",
+            Why::Signal => "waiting for a signal",
             Why::Get => "waiting for an item of a queue",
             Why::Put => "waiting for room in a queue",
             Why::Scope => "waiting for the tasks of a scope to end",
         }
     }
 
-    /// Whether only a descriptor's readiness ends the wait.
+    /// Whether only a descriptor's readiness, or news of another process, ends the wait.
     pub(crate) fn is_io(self) -> bool {
         matches!(
             self,
-            Why::Read | Why::Write | Why::Accept | Why::Connect | Why::Ready
+            Why::Read
+                | Why::Write
+                | Why::Accept
+                | Why::Connect
+                | Why::Ready
+                | Why::Child
+                | Why::Signal
         )
     }
 }

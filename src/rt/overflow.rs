@@ -66,10 +66,10 @@ pub(crate) fn prepare_thread() -> io::Result<()> {
 
 fn install_for(fault: Fault) -> io::Result<()> {
     // Saved before the handler can run.
-    let previous = Action::of(fault)?;
+    let previous = Action::of(fault.number())?;
     PREVIOUS[fault as usize].get_or_init(|| previous);
     // SAFETY: by 3 `on_fault` can run anywhere.
-    unsafe { Action::informed(on_fault).install(fault) }
+    unsafe { Action::informed(on_fault).install(fault.number()) }
 }
 
 unsafe extern "C" fn on_fault(number: c_int, info: *mut Info, context: *mut c_void) {
@@ -154,7 +154,7 @@ unsafe fn as_before(previous: &Action, fault: Fault, info: *mut Info, context: *
 /// Takes our handler away.
 fn reset(fault: Fault, to: &Action) {
     // SAFETY: only called with the default or an ignoring action: no handler.
-    let _best_effort = unsafe { to.install(fault) };
+    let _best_effort = unsafe { to.install(fault.number()) };
 }
 
 /// A line on the stack; what does not fit is cut off.
@@ -329,7 +329,7 @@ mod tests {
     /// Makes `action` the one that was there before us, if we come.
     fn put_first(action: &Action) {
         // SAFETY: the default, or `other_handler`, which only calls `write` and `sigaction`.
-        unsafe { action.install(Fault::Segmentation) }.expect("a valid signal");
+        unsafe { action.install(Fault::Segmentation.number()) }.expect("a valid signal");
         if std::env::var_os(INSTALL).is_some() {
             install(|report| report(Some("greedy"), 7));
         }

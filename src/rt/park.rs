@@ -194,6 +194,12 @@ pub(crate) fn charge() {
     }
 }
 
+/// As `charge`, for an operation that keeps the others waiting for as long as many together: takes what is left.
+pub(crate) fn charge_all() {
+    CX.with(|cx| cx.budget.set(0));
+    charge();
+}
+
 // ---- code that cannot wait ----
 
 /// Runs `f`, code of the user's that is called while something is locked: it is of no task, and what might wait in it

@@ -298,7 +298,7 @@ pub struct Stats {
     pub live: usize,
     /// Of these: ready to run.
     pub runnable: usize,
-    /// Waiting for a descriptor.
+    /// Waiting for a descriptor, or for a child process to end.
     pub io: usize,
     /// Sleeping.
     pub timers: usize,

@@ -14,6 +14,11 @@ pub(crate) fn is_nonblocking(fd: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(flags(fd)? & libc::O_NONBLOCK != 0)
 }
 
+/// Whether flags to open a file with say so.
+pub(crate) fn asks_nonblocking(flags: i32) -> bool {
+    flags & libc::O_NONBLOCK != 0
+}
+
 /// Sets or clears `O_NONBLOCK` on the open file behind `fd`; leaves it alone when it is so already.
 ///
 /// The flag belongs to the open file, not to the descriptor: whoever shares it (a duplicate, a child process) sees
@@ -36,7 +41,7 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Resu
     check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, new) }).map(drop)
 }
 
-/// What [`poll_one`] waits for: any of these. With none of them it still ends on an error or a hang-up.
+/// What [`poll_any`] waits for: any of these. With none of them it still ends on an error or a hang-up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Poll {
     pub(crate) readable: bool,
@@ -71,7 +76,7 @@ impl Poll {
     }
 }
 
-/// Blocks this thread until `fd` is ready, has failed or hung up: `true`; or until `timeout` has passed: `false`.
+/// Blocks this thread until one of `fds` is ready, has failed or hung up: `true`; or until `timeout` has passed: `false`.
 /// `None` is for ever.
 ///
 /// To the nanosecond where there is `ppoll`; elsewhere rounded up to the next millisecond, and `false` also after 24
@@ -79,41 +84,53 @@ impl Poll {
 ///
 /// # Errors
 ///
-/// Those of `poll(2)`; `Interrupted` as it is; `EBADF` when `fd` is not open.
+/// Those of `poll(2)`; `Interrupted` as it is; `EBADF` when one is not open.
+pub(crate) fn poll_any<const N: usize>(
+    fds: [(BorrowedFd<'_>, Poll); N],
+    timeout: Option<Duration>,
+) -> io::Result<bool> {
+    let mut entries = fds.map(|(fd, interest)| entry(fd, interest.events()));
+    poll_open(&mut entries, timeout)
+}
+
+/// [`poll_any`] of one.
+#[cfg(test)]
 pub(crate) fn poll_one(
     fd: BorrowedFd<'_>,
     interest: Poll,
     timeout: Option<Duration>,
 ) -> io::Result<bool> {
-    let mut entry = libc::pollfd {
-        fd: fd.as_raw_fd(),
-        events: interest.events(),
-        revents: 0,
-    };
-    poll_open(&mut entry, timeout)
+    poll_any([(fd, interest)], timeout)
 }
 
 /// What of `interest` is ready now; all of it when `fd` has failed or hung up.
 ///
 /// # Errors
 ///
-/// As [`poll_one`].
+/// As [`poll_any`].
 pub(crate) fn poll_now(fd: BorrowedFd<'_>, interest: Poll) -> io::Result<Poll> {
-    let mut entry = libc::pollfd {
-        fd: fd.as_raw_fd(),
-        events: interest.events(),
-        revents: 0,
-    };
-    poll_open(&mut entry, Some(Duration::ZERO))?;
-    Ok(interest.among(entry.revents))
+    let mut entries = [entry(fd, interest.events())];
+    poll_open(&mut entries, Some(Duration::ZERO))?;
+    Ok(interest.among(entries[0].revents))
 }
 
-fn poll_open(entry: &mut libc::pollfd, timeout: Option<Duration>) -> io::Result<bool> {
-    let ready = check(poll_entry(entry, timeout))?;
-    if entry.revents & libc::POLLNVAL != 0 {
+fn poll_open(entries: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<bool> {
+    let ready = check(poll_entries(entries, timeout))?;
+    if entries
+        .iter()
+        .any(|entry| entry.revents & libc::POLLNVAL != 0)
+    {
         return Err(io::Error::from_raw_os_error(libc::EBADF));
     }
     Ok(ready > 0)
+}
+
+fn entry(fd: BorrowedFd<'_>, events: libc::c_short) -> libc::pollfd {
+    libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events,
+        revents: 0,
+    }
 }
 
 /// Whether somebody has ended the reading direction of a socket with `shutdown`, as far as the system tells (Linux does).
@@ -126,33 +143,31 @@ pub(crate) fn is_read_ended(socket: BorrowedFd<'_>) -> io::Result<bool> {
     const ENDED: libc::c_short = libc::POLLRDHUP;
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     const ENDED: libc::c_short = libc::POLLHUP;
-    let mut entry = libc::pollfd {
-        fd: socket.as_raw_fd(),
-        events: ENDED,
-        revents: 0,
-    };
-    check(poll_entry(&mut entry, Some(Duration::ZERO)))?;
-    Ok(entry.revents & ENDED != 0)
+    let mut entries = [entry(socket, ENDED)];
+    check(poll_entries(&mut entries, Some(Duration::ZERO)))?;
+    Ok(entries[0].revents & ENDED != 0)
 }
 
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-fn poll_entry(entry: &mut libc::pollfd, timeout: Option<Duration>) -> libc::c_int {
+fn poll_entries(entries: &mut [libc::pollfd], timeout: Option<Duration>) -> libc::c_int {
     let timeout = timeout.map(timespec);
     let limit = timeout
         .as_ref()
         .map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: one entry, and a time that outlives the call or null; a null mask leaves the signals alone.
-    unsafe { libc::ppoll(entry, 1, limit, std::ptr::null()) }
+    let count = entries.len() as libc::nfds_t;
+    // SAFETY: as many entries, and a time that outlives the call or null; a null mask leaves the signals alone.
+    unsafe { libc::ppoll(entries.as_mut_ptr(), count, limit, std::ptr::null()) }
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-fn poll_entry(entry: &mut libc::pollfd, timeout: Option<Duration>) -> libc::c_int {
+fn poll_entries(entries: &mut [libc::pollfd], timeout: Option<Duration>) -> libc::c_int {
     let milliseconds = timeout.map_or(-1, |limit| {
         let rounded_up = limit.as_nanos().div_ceil(1_000_000);
         libc::c_int::try_from(rounded_up).unwrap_or(libc::c_int::MAX)
     });
-    // SAFETY: one entry, which outlives the call.
-    unsafe { libc::poll(entry, 1, milliseconds) }
+    let count = entries.len() as libc::nfds_t;
+    // SAFETY: as many entries, which outlive the call.
+    unsafe { libc::poll(entries.as_mut_ptr(), count, milliseconds) }
 }
 
 /// A one-shot timer on the monotonic clock that is readable once it has expired: `epoll` counts milliseconds, this
@@ -269,6 +284,16 @@ mod tests {
         assert!(!poll_one(ours.as_fd(), READABLE, Some(Duration::ZERO)).expect("open"));
         theirs.write_all(b"x").expect("room");
         assert!(poll_one(ours.as_fd(), READABLE, None).expect("open"));
+    }
+
+    #[test]
+    fn the_second_of_two_that_is_ready_ends_a_wait_for_both() {
+        let (ours, _theirs) = UnixStream::pair().expect("descriptors");
+        let (other, mut peer) = UnixStream::pair().expect("descriptors");
+        let both = [(ours.as_fd(), READABLE), (other.as_fd(), READABLE)];
+        assert!(!poll_any(both, Some(Duration::ZERO)).expect("open"));
+        peer.write_all(b"x").expect("room");
+        assert!(poll_any(both, None).expect("open"));
     }
 
     #[test]

@@ -12,20 +12,58 @@ pub(crate) enum Nature {
     Stream,
 }
 
+/// Asks no server and no disk where the kernel can be told so; elsewhere it may.
+///
 /// # Errors
 ///
 /// Those of `fstat(2)`.
 pub(crate) fn nature(fd: BorrowedFd<'_>) -> io::Result<Nature> {
+    Ok(match kind(fd)? {
+        libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK => Nature::Storage,
+        _ => Nature::Stream,
+    })
+}
+
+/// `fstat` may ask the server of a file that is far away; this one may not.
+#[cfg(any(
+    target_os = "android",
+    all(target_os = "linux", any(target_env = "gnu", target_env = "musl"))
+))]
+fn kind(fd: BorrowedFd<'_>) -> io::Result<libc::mode_t> {
+    let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
+    // SAFETY: plain integers.
+    let mut stat: libc::statx = unsafe { std::mem::zeroed() };
+    // SAFETY: a name that is none, so it is about `fd`; `stat` outlives the call.
+    let done = unsafe {
+        libc::statx(
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            libc::STATX_TYPE,
+            &mut stat,
+        )
+    };
+    match done {
+        0 => Ok(libc::mode_t::from(stat.stx_mode) & libc::S_IFMT),
+        // It is not there before Linux 4.11, and some sandboxes forbid what they do not know.
+        _ => kind_by_fstat(fd),
+    }
+}
+
+#[cfg(not(any(
+    target_os = "android",
+    all(target_os = "linux", any(target_env = "gnu", target_env = "musl"))
+)))]
+use kind_by_fstat as kind;
+
+fn kind_by_fstat(fd: BorrowedFd<'_>) -> io::Result<libc::mode_t> {
     // SAFETY: plain integers.
     let mut stat: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: `stat` outlives the call.
     if unsafe { libc::fstat(fd.as_raw_fd(), &mut stat) } < 0 {
         return Err(io::Error::last_os_error());
     }
-    Ok(match stat.st_mode & libc::S_IFMT {
-        libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK => Nature::Storage,
-        _ => Nature::Stream,
-    })
+    Ok(stat.st_mode & libc::S_IFMT)
 }
 
 /// Reads once; waits for data unless the open file is non-blocking.
@@ -48,53 +86,80 @@ pub(crate) fn write(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> io::Result<usiz
     count(unsafe { libc::writev(fd.as_raw_fd(), bufs.as_ptr().cast(), vectors(bufs.len())) })
 }
 
-/// As [`read`], without waiting whatever the mode of the open file is: `WouldBlock` instead.
+/// As [`read`], without waiting whatever the mode of the open file is: `WouldBlock` instead. From `at` on, or where the open
+/// file stands.
 ///
 /// # Errors
 ///
 /// Those of `preadv2(2)`; one that [`is_unsupported`] where the kernel cannot do that with this kind of file.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) fn read_nowait(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-    // SAFETY: as in `read`; an offset of -1 is the file's own position.
+pub(crate) fn read_nowait(
+    fd: BorrowedFd<'_>,
+    bufs: &mut [IoSliceMut<'_>],
+    at: Option<u64>,
+) -> io::Result<usize> {
+    let at = offset(at)?;
+    // SAFETY: as in `read`.
     count(unsafe {
         libc::preadv2(
             fd.as_raw_fd(),
             bufs.as_ptr().cast(),
             vectors(bufs.len()),
-            -1,
+            at,
             libc::RWF_NOWAIT,
         )
     })
 }
 
-/// As [`write`], without waiting whatever the mode of the open file is: `WouldBlock` instead.
+/// As [`write`], without waiting whatever the mode of the open file is: `WouldBlock` instead. From `at` on, or where the open
+/// file stands.
 ///
 /// # Errors
 ///
 /// Those of `pwritev2(2)`; one that [`is_unsupported`] where the kernel cannot do that with this kind of file.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) fn write_nowait(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-    // SAFETY: as in `write`; an offset of -1 is the file's own position.
+pub(crate) fn write_nowait(
+    fd: BorrowedFd<'_>,
+    bufs: &[IoSlice<'_>],
+    at: Option<u64>,
+) -> io::Result<usize> {
+    let at = offset(at)?;
+    // SAFETY: as in `write`.
     count(unsafe {
         libc::pwritev2(
             fd.as_raw_fd(),
             bufs.as_ptr().cast(),
             vectors(bufs.len()),
-            -1,
+            at,
             libc::RWF_NOWAIT,
         )
     })
 }
 
+/// What the two calls above take for a place: -1 is the file's own position.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn offset(at: Option<u64>) -> io::Result<libc::off_t> {
+    at.map_or(Ok(-1), libc::off_t::try_from)
+        .map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
+}
+
 /// There is no such call here.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(crate) fn read_nowait(_: BorrowedFd<'_>, _: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+pub(crate) fn read_nowait(
+    _: BorrowedFd<'_>,
+    _: &mut [IoSliceMut<'_>],
+    _: Option<u64>,
+) -> io::Result<usize> {
     Err(io::Error::from_raw_os_error(libc::ENOSYS))
 }
 
 /// There is no such call here.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(crate) fn write_nowait(_: BorrowedFd<'_>, _: &[IoSlice<'_>]) -> io::Result<usize> {
+pub(crate) fn write_nowait(
+    _: BorrowedFd<'_>,
+    _: &[IoSlice<'_>],
+    _: Option<u64>,
+) -> io::Result<usize> {
     Err(io::Error::from_raw_os_error(libc::ENOSYS))
 }
 
@@ -147,16 +212,23 @@ mod tests {
         let (reader, writer) = std::io::pipe().expect("descriptors");
         let mut buf = [0; 4];
         let mut bufs = [IoSliceMut::new(&mut buf)];
-        match read_nowait(reader.as_fd(), &mut bufs) {
+        match read_nowait(reader.as_fd(), &mut bufs, None) {
             Err(error) if is_unsupported(&error) => return,
             nothing => assert_eq!(nothing.expect_err("it is empty").kind(), WouldBlock),
         }
-        let written = write_nowait(writer.as_fd(), &[IoSlice::new(b"ab"), IoSlice::new(b"c")]);
+        let written = write_nowait(
+            writer.as_fd(),
+            &[IoSlice::new(b"ab"), IoSlice::new(b"c")],
+            None,
+        );
         assert_eq!(written.expect("room"), 3);
-        assert_eq!(read_nowait(reader.as_fd(), &mut bufs).expect("data"), 3);
+        assert_eq!(
+            read_nowait(reader.as_fd(), &mut bufs, None).expect("data"),
+            3
+        );
         assert_eq!(&buf[..3], b"abc");
         let full = loop {
-            if let Err(full) = write_nowait(writer.as_fd(), &[IoSlice::new(&[0; 1000])]) {
+            if let Err(full) = write_nowait(writer.as_fd(), &[IoSlice::new(&[0; 1000])], None) {
                 break full;
             }
         };

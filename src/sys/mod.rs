@@ -11,6 +11,7 @@
 pub(crate) mod fd;
 pub(crate) mod file;
 pub(crate) mod mem;
+pub(crate) mod process;
 pub(crate) mod signal;
 pub(crate) mod socket;
 pub(crate) mod thread;

@@ -1,4 +1,4 @@
-//! Signals, as far as a fault handler needs them.
+//! Signals, as far as a fault handler and those who listen need them.
 //!
 //! Everything a handler calls from here is async-signal-safe: no lock, no allocation.
 
@@ -105,19 +105,31 @@ impl Action {
         )
     }
 
-    /// What happens on `fault` now.
+    /// The same, but a handler in it runs on the thread's alternate signal stack, if there is one.
+    pub(crate) fn on_alternate_stack(mut self) -> Action {
+        let flags = self.0.sa_flags as c_int | libc::SA_ONSTACK;
+        self.0.sa_flags = flags as _;
+        self
+    }
+
+    /// Whether both run the same handler, or the same of default and nothing.
+    pub(crate) fn has_handler_of(&self, other: &Action) -> bool {
+        self.0.sa_sigaction == other.0.sa_sigaction
+    }
+
+    /// What happens on that signal now.
     ///
     /// # Errors
     ///
     /// Those of `sigaction(2)`.
-    pub(crate) fn of(fault: Fault) -> io::Result<Action> {
+    pub(crate) fn of(signal: c_int) -> io::Result<Action> {
         let mut action = Action::default();
         // SAFETY: null changes nothing; `action` outlives the call.
-        check(unsafe { libc::sigaction(fault.number(), std::ptr::null(), &mut action.0) })?;
+        check(unsafe { libc::sigaction(signal, std::ptr::null(), &mut action.0) })?;
         Ok(action)
     }
 
-    /// Lets this happen on `fault` from now on, in every thread.
+    /// Lets this happen on that signal from now on, in every thread.
     ///
     /// # Safety
     ///
@@ -126,9 +138,9 @@ impl Action {
     /// # Errors
     ///
     /// Those of `sigaction(2)`.
-    pub(crate) unsafe fn install(&self, fault: Fault) -> io::Result<()> {
+    pub(crate) unsafe fn install(&self, signal: c_int) -> io::Result<()> {
         // SAFETY: the caller answers for the handler; `self` outlives the call.
-        check(unsafe { libc::sigaction(fault.number(), &self.0, std::ptr::null_mut()) })
+        check(unsafe { libc::sigaction(signal, &self.0, std::ptr::null_mut()) })
     }
 
     pub(crate) fn disposition(&self) -> Disposition {

@@ -47,6 +47,14 @@ impl Running {
         line.trim_end().to_owned()
     }
 
+    /// Sends it a signal: `INT`, for instance.
+    #[allow(dead_code)]
+    pub fn send(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", signal, &pid]).status();
+        assert!(sent.unwrap().success());
+    }
+
     /// Closes our end of its standard error, whatever it writes there.
     #[allow(dead_code)]
     pub fn deafen(&mut self) {

@@ -1,6 +1,8 @@
 //! What several of the test programs need.
 #![allow(dead_code)] // each of them uses a part
 
+pub mod children;
+pub mod files;
 pub mod sockets;
 
 use multitask::{task, Handle, Scheduler};
