@@ -4,7 +4,7 @@ mod children;
 
 use children::Running;
 use multitask::net::{TcpListener, TcpStream};
-use multitask::sync::Queue;
+use multitask::sync::{self, Queue};
 use multitask::{sleep, spawn, task, yield_now, Scheduler};
 use std::cell::RefCell;
 use std::io::Write;
@@ -34,6 +34,10 @@ fn main() {
         case!(tasks_that_join_each_other_are_reported, Running::succeeds),
         case!(
             tasks_that_wait_for_queues_are_reported_with_what_they_wait_for,
+            Running::succeeds
+        ),
+        case!(
+            a_task_that_locks_a_mutex_that_it_holds_is_reported,
             Running::succeeds
         ),
         case!(
@@ -256,6 +260,23 @@ fn tasks_that_wait_for_queues_are_reported_with_what_they_wait_for() {
     empty.put(2).unwrap();
     assert_eq!(full.get(), Ok(1));
     scheduler.run().unwrap();
+}
+
+fn a_task_that_locks_a_mutex_that_it_holds_is_reported() {
+    let scheduler = Scheduler::new().unwrap();
+    let mutex = Arc::new(sync::Mutex::new(()));
+    let shared = mutex.clone();
+    let twice = named("twice").spawn_on(&scheduler, move || {
+        let _guard = shared.lock().unwrap();
+        drop(shared.lock().unwrap());
+    });
+    let report = scheduler.run().unwrap_err().to_string();
+    for part in ["1 task", "task 'twice' (#", "waiting for a mutex"] {
+        assert!(report.contains(part), "{part} is missing in {report}");
+    }
+    twice.unwrap().cancel();
+    scheduler.run().unwrap();
+    assert!(mutex.try_lock().is_ok());
 }
 
 fn the_tasks_of_a_deadlock_are_still_there_and_can_go_on() {

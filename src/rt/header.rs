@@ -18,6 +18,7 @@ use super::fiber::{Fiber, Switch};
 use super::home::{Bell, Home, Message};
 use super::job::{Job, Payload};
 use super::scope::Scopes;
+use super::unwind::Raised;
 use crate::base::list::{Linked, Links};
 use crate::base::slab::Slab;
 use std::cell::{Cell, UnsafeCell};
@@ -57,6 +58,8 @@ pub(crate) struct Header {
     pub(crate) why: Cell<Why>,
     /// For a plain thread: its wait was won by another, who has done with this header.
     pub(super) up: AtomicBool,
+    /// Whether it is we who unwind its stack.
+    pub(super) raised: Raised,
     /// The code behind `payload`.
     pub(super) job: Cell<Job>,
     /// Whom to wake at the end; valid while `join` says so.
@@ -111,6 +114,7 @@ pub(crate) enum Why {
     Stdio,
     Get,
     Put,
+    Mutex,
 }
 
 impl Why {
@@ -130,6 +134,7 @@ impl Why {
             Why::Stdio => "waiting for another to unlock a standard stream",
             Why::Get => "waiting for an item of a queue",
             Why::Put => "waiting for room in a queue",
+            Why::Mutex => "waiting for a mutex",
         }
     }
 
@@ -173,6 +178,7 @@ impl Default for Header {
             joiner: UnsafeCell::new(None),
             token: AtomicU64::new(0),
             up: AtomicBool::new(false),
+            raised: Raised::new(),
             links: Links::new(),
             index: Cell::new(u32::MAX),
             stack_size: Cell::new(0),
@@ -235,6 +241,7 @@ impl Header {
         self.cancelled.set(false);
         self.cancel_sent.store(false, Ordering::Relaxed);
         self.deaf.set(false);
+        self.raised.reset();
         self.why.set(Why::Nothing);
         self.token.store(0, Ordering::Relaxed);
         self.id.set(id);

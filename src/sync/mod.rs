@@ -23,7 +23,16 @@
 //! ```
 
 mod errors;
+mod mutex;
+mod poison;
 mod queue;
+mod raw_mutex;
+mod wait;
 
 pub use errors::{GetError, PutError, TryGetError, TryPutError};
+pub use mutex::{Mutex, MutexGuard};
+pub use poison::{LockTimeoutError, LockTimeoutResult};
 pub use queue::{Iter, Queue, TryIter};
+
+pub use std::sync::{atomic, Arc, Weak};
+pub use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
