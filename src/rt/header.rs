@@ -115,6 +115,7 @@ pub(crate) enum Why {
     Get,
     Put,
     Mutex,
+    Condvar,
 }
 
 impl Why {
@@ -135,6 +136,7 @@ impl Why {
             Why::Get => "waiting for an item of a queue",
             Why::Put => "waiting for room in a queue",
             Why::Mutex => "waiting for a mutex",
+            Why::Condvar => "waiting for a condition variable",
         }
     }
 

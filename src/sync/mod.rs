@@ -22,6 +22,7 @@
 //! assert_eq!(consumer.join().unwrap(), 15);
 //! ```
 
+mod condvar;
 mod errors;
 mod mutex;
 mod poison;
@@ -29,6 +30,7 @@ mod queue;
 mod raw_mutex;
 mod wait;
 
+pub use condvar::{Condvar, WaitTimeoutResult};
 pub use errors::{GetError, PutError, TryGetError, TryPutError};
 pub use mutex::{Mutex, MutexGuard};
 pub use poison::{LockTimeoutError, LockTimeoutResult};

@@ -256,6 +256,19 @@ pub struct MutexGuard<'a, T: ?Sized + 'a> {
     stays: PhantomData<*const ()>,
 }
 
+impl<'a, T: ?Sized> MutexGuard<'a, T> {
+    /// What a condition variable unlocks and locks again.
+    pub(super) fn raw(&self) -> &'a RawMutex {
+        &self.mutex.raw
+    }
+
+    /// The guard, as if it had just been locked.
+    pub(super) fn judge(self) -> LockResult<Self> {
+        let mutex = self.mutex;
+        mutex.poison.judge(self)
+    }
+}
+
 // SAFETY: a shared guard gives a shared value and nothing else.
 unsafe impl<T: ?Sized + Sync> Sync for MutexGuard<'_, T> {}
 

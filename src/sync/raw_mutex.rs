@@ -73,9 +73,11 @@ impl RawMutex {
         }
         let (mut offered, mut place) = (0, Place::Last);
         while let Some(list) = self.take_or_queue(offered) {
-            let overtaken = place == Place::First;
-            let handed = false;
-            let turn = line.wait_once(list, &mut bound, Turn { overtaken, handed }, place)?;
+            let turn = Turn {
+                overtaken: place == Place::First,
+                handed: false,
+            };
+            let turn = line.wait_once(list, &mut bound, (turn, place), || ())?;
             if turn.handed {
                 break;
             }

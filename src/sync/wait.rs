@@ -85,17 +85,18 @@ impl<'a, Q, S> Line<'a, Q, S> {
         Line { mode, ..self }
     }
 
-    /// Waits once, in the lock's list, which `guarded` gives up.
+    /// Waits once, in the lock's list, which `guarded` gives up. From when `seen` is called on the waiter can be woken.
     #[inline(always)]
     pub(super) fn wait_once(
         self,
         guarded: Locked<'a, Q>,
         bound: &mut Bound,
-        slot: S,
-        place: Place,
+        (slot, place): (S, Place),
+        seen: impl FnOnce(),
     ) -> Result<S, Early> {
         let node = Node::with(Waiter::here(), slot);
         let waits = Waits::begin(self, guarded, &node, place);
+        seen();
         *bound = bound.fixed();
         let outcome = park(node.waiter(), bound.deadline(), self.why, self.mode);
         waits.end(outcome);
