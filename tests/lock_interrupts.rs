@@ -5,7 +5,7 @@
 mod common;
 
 use common::{settle, LONG};
-use multitask::sync::{Arc, Condvar, LockTimeoutResult, Mutex};
+use multitask::sync::{Arc, Condvar, LockTimeoutResult, Mutex, RwLock};
 use multitask::{timeout_at, yield_now, Scheduler};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
@@ -196,6 +196,59 @@ fn whoever_is_interrupted_at_a_condvar_no_notification_is_lost_and_the_mutex_is_
             others: vec![Box::new(takes), Box::new(gives)],
             then: Box::new(closes),
             end: Box::new(move || assert_eq!(*tokens.here.try_lock().unwrap(), (0, true))),
+        }
+    });
+}
+
+#[test]
+fn whoever_is_interrupted_at_an_rwlock_others_get_it_and_it_is_free_afterwards() {
+    interrupt_everywhere(5, || {
+        let lock = Arc::new(RwLock::new(0));
+        let done = Arc::new(AtomicUsize::new(0));
+        let victim = {
+            let (lock, done) = (lock.clone(), done.clone());
+            move |limit| {
+                for _ in 0..3 {
+                    let Some(mut count) = in_time(lock.write_deadline(limit)) else {
+                        return;
+                    };
+                    yield_now();
+                    *count += 1;
+                    done.fetch_add(1, SeqCst);
+                    drop(count);
+                    let Some(_count) = in_time(lock.read_deadline(limit)) else {
+                        return;
+                    };
+                    yield_now();
+                }
+            }
+        };
+        let other = || {
+            let (lock, done) = (lock.clone(), done.clone());
+            let work = move || {
+                for _ in 0..3 {
+                    let count = lock.read().unwrap();
+                    yield_now();
+                    drop(count);
+                    let mut count = lock.write().unwrap();
+                    yield_now();
+                    *count += 1;
+                    done.fetch_add(1, SeqCst);
+                }
+            };
+            Box::new(work) as Work
+        };
+        Trial {
+            victim: Box::new(victim),
+            others: vec![other(), other(), other()],
+            then: Box::new(|| ()),
+            end: Box::new({
+                let lock = lock.clone();
+                move || {
+                    let count = *lock.try_write().expect("free and not poisoned");
+                    assert!(count >= 9 && count == done.load(SeqCst));
+                }
+            }),
         }
     });
 }

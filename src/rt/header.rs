@@ -116,6 +116,8 @@ pub(crate) enum Why {
     Put,
     Mutex,
     Condvar,
+    Reading,
+    Writing,
 }
 
 impl Why {
@@ -137,6 +139,8 @@ impl Why {
             Why::Put => "waiting for room in a queue",
             Why::Mutex => "waiting for a mutex",
             Why::Condvar => "waiting for a condition variable",
+            Why::Reading => "waiting to read what an RwLock guards",
+            Why::Writing => "waiting to write what an RwLock guards",
         }
     }
 

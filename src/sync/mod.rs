@@ -28,6 +28,7 @@ mod mutex;
 mod poison;
 mod queue;
 mod raw_mutex;
+mod rwlock;
 mod wait;
 
 pub use condvar::{Condvar, WaitTimeoutResult};
@@ -35,6 +36,7 @@ pub use errors::{GetError, PutError, TryGetError, TryPutError};
 pub use mutex::{Mutex, MutexGuard};
 pub use poison::{LockTimeoutError, LockTimeoutResult};
 pub use queue::{Iter, Queue, TryIter};
+pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub use std::sync::{atomic, Arc, Weak};
 pub use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};

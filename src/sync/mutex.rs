@@ -3,7 +3,7 @@
 //! 1. Who has a guard has locked the raw mutex, and unlocks it when the guard is dropped.
 //! 2. The value is reached through a guard, through exclusive use of the mutex, or not at all.
 
-use super::poison::{Before, LockTimeoutResult, Poison};
+use super::poison::{show, Before, LockTimeoutResult, Poison};
 use super::raw_mutex::RawMutex;
 use super::wait::Bound;
 use crate::rt::park::charge;
@@ -12,7 +12,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::{LockResult, TryLockError, TryLockResult};
+use std::sync::{LockResult, TryLockResult};
 use std::time::{Duration, Instant};
 
 /// A mutual exclusion lock between tasks, between threads, and between the two. As [`std::sync::Mutex`].
@@ -225,14 +225,7 @@ impl<T> From<T> for Mutex<T> {
 
 impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = f.debug_struct("Mutex");
-        match self.try_at_once() {
-            Ok(guard) => shown.field("data", &&*guard),
-            Err(TryLockError::Poisoned(poisoned)) => shown.field("data", &&**poisoned.get_ref()),
-            Err(TryLockError::WouldBlock) => shown.field("data", &format_args!("<locked>")),
-        };
-        let poisoned = self.poison.get();
-        shown.field("poisoned", &poisoned).finish_non_exhaustive()
+        show(f.debug_struct("Mutex"), &self.poison, self.try_at_once())
     }
 }
 

@@ -6,6 +6,7 @@
 use super::wait::Early;
 use crate::error::{Cancelled, Timeout};
 use crate::rt::park::{is_panicking, Interrupt};
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
 use std::{error, fmt, io, thread};
@@ -75,6 +76,21 @@ impl Poison {
             Err(poisoned) => Err(LockTimeoutError::Poisoned(poisoned)),
         }
     }
+}
+
+/// Shows a lock as std's do, `locked` being what trying to lock it has answered.
+pub(super) fn show<G: Deref<Target: fmt::Debug>>(
+    mut shown: fmt::DebugStruct<'_, '_>,
+    poison: &Poison,
+    locked: TryLockResult<G>,
+) -> fmt::Result {
+    match locked {
+        Ok(guard) => shown.field("data", &&*guard),
+        Err(TryLockError::Poisoned(poisoned)) => shown.field("data", &&**poisoned.get_ref()),
+        Err(TryLockError::WouldBlock) => shown.field("data", &format_args!("<locked>")),
+    };
+    let poisoned = poison.get();
+    shown.field("poisoned", &poisoned).finish_non_exhaustive()
 }
 
 /// What locking for a bounded time answers.

@@ -1,18 +1,20 @@
 //! Waiting in line: the one way in which whatever is locked here waits.
 //!
-//! Who waits has a node, on its own stack, in a list that a [`Lock`] guards. Who has found under that lock that he has to wait calls
-//! [`Line::wait_once`], which puts the node in before it lets the lock go, parks, and sees to it that the node is out when the
+//! Who waits has a node, on its own stack, in a list that a [`Lock`] guards. [`Line::wait`] asks under that lock whether
+//! it has to wait at all, puts the node in before it lets the lock go, parks, and sees to it that the node is out when the
 //! wait is over, however it ends.
 //!
 //! 1. Nobody suspends while holding the lock, and nobody but [`Line::wait_once`] puts nodes into its list.
 //! 2. A node is in its list, by the lock, until its wait is won through the list, or its owner has taken it out.
 //! 3. What is given to somebody who waits is given after his wait was won: who was interrupted cannot be won and has been
 //!    given nothing, so nothing has to be handed on.
+//! 4. Who leaves without having been won may have stood in the way of others: `left` is called for them, in the same step
+//!    in which the node goes out.
 
 use crate::base::lock::{Lock, Locked};
 use crate::rt::header::Why;
 use crate::rt::park::{park, Interrupt, Mode, Outcome};
-use crate::rt::waiter::{Node, WaitList, Waiter};
+use crate::rt::waiter::{Node, WaitList, Waiter, Won};
 use std::mem;
 use std::time::{Duration, Instant};
 
@@ -55,6 +57,7 @@ pub(super) struct Line<'a, Q, S> {
     list: fn(&Q) -> &WaitList<S>,
     why: Why,
     mode: Mode,
+    left: fn(&mut Q),
 }
 
 impl<Q, S> Clone for Line<'_, Q, S> {
@@ -75,6 +78,7 @@ impl<'a, Q, S> Line<'a, Q, S> {
             list,
             why,
             mode: Mode::Infallible,
+            left: |_| (),
         }
     }
 
@@ -83,6 +87,36 @@ impl<'a, Q, S> Line<'a, Q, S> {
     pub(super) fn fallible(self) -> Self {
         let mode = Mode::Fallible;
         Line { mode, ..self }
+    }
+
+    /// See 4 above.
+    #[inline]
+    pub(super) fn when_one_left(self, left: fn(&mut Q)) -> Self {
+        Line { left, ..self }
+    }
+
+    /// Waits behind all others until it is woken, unless it `goes_on` at once.
+    ///
+    /// `None` if it did. Else its `slot` as whoever woke it left it. If the wait cannot be interrupted but is told to end
+    /// all the same, it begins anew.
+    #[inline(always)]
+    pub(super) fn wait(
+        self,
+        mut bound: Bound,
+        slot: impl Fn() -> S,
+        mut goes_on: impl FnMut(&mut Q) -> bool,
+    ) -> Result<Option<S>, Early> {
+        loop {
+            let mut guarded = self.lock.lock();
+            if goes_on(&mut guarded) {
+                return Ok(None);
+            }
+            match self.wait_once(guarded, &mut bound, (slot(), Place::Last), || ()) {
+                Ok(slot) => return Ok(Some(slot)),
+                Err(Early::Interrupted(_)) if self.mode == Mode::Infallible => {}
+                Err(early) => return Err(early),
+            }
+        }
     }
 
     /// Waits once, in the lock's list, which `guarded` gives up. From when `seen` is called on the waiter can be woken.
@@ -151,8 +185,21 @@ impl<'a, 'n, Q, S> Waits<'a, 'n, Q, S> {
 
 impl<Q, S> Drop for Waits<'_, '_, Q, S> {
     fn drop(&mut self) {
-        let guarded = self.line.lock.lock();
+        let mut guarded = self.line.lock.lock();
         // SAFETY: the lock is held, and the node has been in this list only.
         unsafe { (self.line.list)(&guarded).remove(self.node) }
+        (self.line.left)(&mut guarded);
+    }
+}
+
+/// Lets those go on who may: one after the other, each when the lock is free again, for he may be on another thread and
+/// come for it.
+#[inline]
+pub(super) fn let_go<Q, S>(lock: &Lock<Q>, mut next: impl FnMut(&mut Q) -> Option<Won<S>>) {
+    loop {
+        let won = next(&mut lock.lock());
+        if won.is_none() {
+            return;
+        }
     }
 }
