@@ -5,7 +5,7 @@
 mod common;
 
 use common::{settle, LONG};
-use multitask::sync::{Arc, Condvar, LockTimeoutResult, Mutex, RwLock};
+use multitask::sync::{Arc, Condvar, LockTimeoutResult, Mutex, OnceLock, RwLock};
 use multitask::{timeout_at, yield_now, Scheduler};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
@@ -248,6 +248,36 @@ fn whoever_is_interrupted_at_an_rwlock_others_get_it_and_it_is_free_afterwards()
                     let count = *lock.try_write().expect("free and not poisoned");
                     assert!(count >= 9 && count == done.load(SeqCst));
                 }
+            }),
+        }
+    });
+}
+
+#[test]
+fn whoever_is_interrupted_at_a_once_another_initializes_it() {
+    interrupt_everywhere(2, || {
+        let cell = Arc::new(OnceLock::new());
+        let runs = Arc::new(AtomicUsize::new(0));
+        let work = |name| {
+            let (cell, runs) = (cell.clone(), runs.clone());
+            move || {
+                cell.get_or_init(|| {
+                    yield_now();
+                    yield_now();
+                    runs.fetch_add(1, SeqCst);
+                    name
+                });
+            }
+        };
+        let (victim, cell) = (work("victim"), cell.clone());
+        Trial {
+            // Its own limit is a scope.
+            victim: Box::new(move |limit| timeout_at(limit, victim).unwrap_or_default()),
+            others: vec![Box::new(work("first")), Box::new(work("second"))],
+            then: Box::new(|| ()),
+            end: Box::new(move || {
+                assert_eq!(runs.load(SeqCst), 1);
+                assert!(cell.get().is_some());
             }),
         }
     });

@@ -118,6 +118,7 @@ pub(crate) enum Why {
     Condvar,
     Reading,
     Writing,
+    Once,
 }
 
 impl Why {
@@ -141,6 +142,7 @@ impl Why {
             Why::Condvar => "waiting for a condition variable",
             Why::Reading => "waiting to read what an RwLock guards",
             Why::Writing => "waiting to write what an RwLock guards",
+            Why::Once => "waiting for another to initialize a value",
         }
     }
 

@@ -24,7 +24,10 @@
 
 mod condvar;
 mod errors;
+mod lazy_lock;
 mod mutex;
+mod once;
+mod once_lock;
 mod poison;
 mod queue;
 mod raw_mutex;
@@ -33,7 +36,10 @@ mod wait;
 
 pub use condvar::{Condvar, WaitTimeoutResult};
 pub use errors::{GetError, PutError, TryGetError, TryPutError};
+pub use lazy_lock::LazyLock;
 pub use mutex::{Mutex, MutexGuard};
+pub use once::{Once, OnceState};
+pub use once_lock::OnceLock;
 pub use poison::{LockTimeoutError, LockTimeoutResult};
 pub use queue::{Iter, Queue, TryIter};
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
