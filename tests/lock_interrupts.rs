@@ -5,7 +5,10 @@
 mod common;
 
 use common::{settle, LONG};
-use multitask::sync::{Arc, Condvar, LockTimeoutResult, Mutex, OnceLock, RwLock};
+use multitask::sync::{
+    Arc, Barrier, Condvar, Event, LockTimeoutResult, Mutex, Notify, OnceLock, RwLock, Semaphore,
+    WaitGroup,
+};
 use multitask::{timeout_at, yield_now, Scheduler};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
@@ -279,6 +282,150 @@ fn whoever_is_interrupted_at_a_once_another_initializes_it() {
                 assert_eq!(runs.load(SeqCst), 1);
                 assert!(cell.get().is_some());
             }),
+        }
+    });
+}
+
+#[test]
+fn whoever_is_interrupted_at_a_semaphore_no_permit_is_lost() {
+    interrupt_everywhere(5, || {
+        let semaphore = Arc::new(Semaphore::new(3));
+        let shared = semaphore.clone();
+        let victim = move |limit| {
+            for permits in [1, 3, 2] {
+                let Ok(_permits) = shared.acquire_many_deadline(permits, limit) else {
+                    return;
+                };
+                yield_now();
+            }
+        };
+        let other = |sizes: [usize; 3]| {
+            let semaphore = semaphore.clone();
+            let work = move || {
+                for permits in sizes {
+                    let _permits = semaphore.acquire_many(permits).unwrap();
+                    yield_now();
+                }
+            };
+            Box::new(work) as Work
+        };
+        Trial {
+            victim: Box::new(victim),
+            others: vec![other([3, 1, 2]), other([2, 2, 3]), other([1, 3, 1])],
+            then: Box::new(|| ()),
+            end: Box::new({
+                let semaphore = semaphore.clone();
+                move || assert_eq!(semaphore.available_permits(), 3)
+            }),
+        }
+    });
+}
+
+#[test]
+fn whoever_is_interrupted_at_a_barrier_another_can_come_for_him() {
+    interrupt_everywhere(1, || {
+        let barrier = Arc::new(Barrier::new(3));
+        let passed = Arc::new(AtomicUsize::new(0));
+        let work = || {
+            let (barrier, passed) = (barrier.clone(), passed.clone());
+            move || {
+                yield_now();
+                barrier.wait();
+                passed.fetch_add(1, SeqCst);
+            }
+        };
+        let (victim, barrier) = (work(), barrier.clone());
+        Trial {
+            victim: Box::new(move |limit| timeout_at(limit, victim).unwrap_or_default()),
+            others: vec![Box::new(work()), Box::new(work())],
+            // If the victim has not passed, somebody has to come for it.
+            then: Box::new({
+                let passed = passed.clone();
+                move || {
+                    if passed.load(SeqCst) == 0 {
+                        assert!(barrier.wait().is_leader());
+                    }
+                }
+            }),
+            end: Box::new(move || assert!(passed.load(SeqCst) >= 2)),
+        }
+    });
+}
+
+#[test]
+fn whoever_is_interrupted_at_a_notify_no_notification_is_lost() {
+    interrupt_everywhere(3, || {
+        let notify = Arc::new(Notify::new());
+        let taken = Arc::new(AtomicUsize::new(0));
+        let victim = {
+            let (notify, taken) = (notify.clone(), taken.clone());
+            move |limit| {
+                for _ in 0..2 {
+                    if notify.wait_deadline(limit).is_err() {
+                        return;
+                    }
+                    taken.fetch_add(1, SeqCst);
+                    yield_now();
+                }
+            }
+        };
+        let takes = || {
+            let (notify, taken) = (notify.clone(), taken.clone());
+            let work = move || {
+                for _ in 0..2 {
+                    notify.wait();
+                    taken.fetch_add(1, SeqCst);
+                    yield_now();
+                }
+            };
+            Box::new(work) as Work
+        };
+        let gives = {
+            let notify = notify.clone();
+            move || {
+                for _ in 0..6 {
+                    yield_now();
+                    notify.notify_one();
+                    yield_now();
+                }
+            }
+        };
+        Trial {
+            victim: Box::new(victim),
+            others: vec![takes(), takes(), Box::new(gives)],
+            then: Box::new(|| ()),
+            end: Box::new({
+                let taken = taken.clone();
+                move || assert!(taken.load(SeqCst) >= 4)
+            }),
+        }
+    });
+}
+
+#[test]
+fn whoever_is_interrupted_at_an_event_or_a_group_the_others_go_on() {
+    interrupt_everywhere(2, || {
+        let (event, group) = (Arc::new(Event::new()), WaitGroup::new());
+        let work = || {
+            let (event, group) = (event.clone(), group.clone());
+            move || {
+                event.wait();
+                yield_now();
+                group.wait();
+            }
+        };
+        let (victim, other) = (work(), work());
+        let sets = move || {
+            yield_now();
+            event.set();
+            yield_now();
+            group.wait();
+        };
+        Trial {
+            victim: Box::new(move |limit| timeout_at(limit, victim).unwrap_or_default()),
+            others: vec![Box::new(other), Box::new(sets)],
+            then: Box::new(|| ()),
+            end: Box::new(|| ()),
         }
     });
 }

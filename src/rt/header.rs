@@ -119,6 +119,11 @@ pub(crate) enum Why {
     Reading,
     Writing,
     Once,
+    Barrier,
+    Semaphore,
+    Event,
+    Notify,
+    WaitGroup,
 }
 
 impl Why {
@@ -143,6 +148,11 @@ impl Why {
             Why::Reading => "waiting to read what an RwLock guards",
             Why::Writing => "waiting to write what an RwLock guards",
             Why::Once => "waiting for another to initialize a value",
+            Why::Barrier => "waiting at a barrier",
+            Why::Semaphore => "waiting for permits of a semaphore",
+            Why::Event => "waiting for an event",
+            Why::Notify => "waiting to be notified",
+            Why::WaitGroup => "waiting for a group to be done",
         }
     }
 

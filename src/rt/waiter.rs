@@ -256,6 +256,11 @@ impl<S> Node<S> {
         self.waiter
     }
 
+    /// Whether it is in a list, of which the caller has exclusive use.
+    pub(crate) fn is_in_list(&self) -> bool {
+        self.links.is_linked()
+    }
+
     /// What the slot holds after the wait.
     pub(crate) fn into_slot(self) -> S {
         debug_assert!(!self.links.is_linked());
@@ -300,10 +305,28 @@ impl<S> WaitList<S> {
     /// # Safety
     /// The caller has exclusive use of this list, and `node` is in no other.
     pub(crate) unsafe fn remove(&self, node: &Node<S>) {
-        if node.links.is_linked() {
+        if node.is_in_list() {
             // SAFETY: it is in this list.
             unsafe { self.0.remove(node) }
         }
+    }
+
+    /// Takes out those whose wait is over, as their owners would next; says how many there were.
+    ///
+    /// # Safety
+    /// The caller has exclusive use of this list.
+    pub(crate) unsafe fn remove_over(&self) -> usize {
+        let mut removed = 0;
+        let look = |node: &Node<S>| {
+            if node.waiter.is_over() {
+                // SAFETY: it is in this list.
+                unsafe { self.0.remove(node) };
+                removed += 1;
+            }
+        };
+        // SAFETY: a node that is in the list lives, by the promise of `push`; `look` takes out none but its own.
+        unsafe { self.0.for_each(look) };
+        removed
     }
 
     /// Wins the first wait that `accepts` its slot. If that wait was over, goes on to the next.
@@ -494,6 +517,17 @@ mod tests {
             assert_eq!(*front(2).unwrap().slot(), 2);
             assert_eq!(asked.get(), 22);
             assert!(!nodes[0].links.is_linked() && nodes[2].links.is_linked());
+        });
+    }
+
+    #[test]
+    fn waits_that_are_over_are_counted_and_taken_out() {
+        with_waits(&[1, 2, 3], |list, nodes| {
+            assert!(nodes[0].waiter.interrupt_self() && nodes[2].waiter.retract());
+            // SAFETY: one thread.
+            assert_eq!(unsafe { list.remove_over() }, 2);
+            let linked = [0, 1, 2].map(|n| nodes[n].links.is_linked());
+            assert_eq!(linked, [false, true, false]);
         });
     }
 

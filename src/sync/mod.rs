@@ -22,8 +22,10 @@
 //! assert_eq!(consumer.join().unwrap(), 15);
 //! ```
 
+mod barrier;
 mod condvar;
 mod errors;
+mod event;
 mod lazy_lock;
 mod mutex;
 mod once;
@@ -32,10 +34,14 @@ mod poison;
 mod queue;
 mod raw_mutex;
 mod rwlock;
+mod semaphore;
 mod wait;
+mod wait_group;
 
+pub use barrier::{Barrier, BarrierWaitResult};
 pub use condvar::{Condvar, WaitTimeoutResult};
 pub use errors::{GetError, PutError, TryGetError, TryPutError};
+pub use event::{Event, Notify};
 pub use lazy_lock::LazyLock;
 pub use mutex::{Mutex, MutexGuard};
 pub use once::{Once, OnceState};
@@ -43,6 +49,10 @@ pub use once_lock::OnceLock;
 pub use poison::{LockTimeoutError, LockTimeoutResult};
 pub use queue::{Iter, Queue, TryIter};
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub use semaphore::{
+    AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit, TryAcquireError,
+};
+pub use wait_group::WaitGroup;
 
 pub use std::sync::{atomic, Arc, Weak};
 pub use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};

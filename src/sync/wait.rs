@@ -186,9 +186,12 @@ impl<'a, 'n, Q, S> Waits<'a, 'n, Q, S> {
 impl<Q, S> Drop for Waits<'_, '_, Q, S> {
     fn drop(&mut self) {
         let mut guarded = self.line.lock.lock();
-        // SAFETY: the lock is held, and the node has been in this list only.
-        unsafe { (self.line.list)(&guarded).remove(self.node) }
-        (self.line.left)(&mut guarded);
+        // If it is out, somebody has found that the wait was over, and has looked behind it himself.
+        if self.node.is_in_list() {
+            // SAFETY: the lock is held, and the node has been in this list only.
+            unsafe { (self.line.list)(&guarded).remove(self.node) };
+            (self.line.left)(&mut guarded);
+        }
     }
 }
 
