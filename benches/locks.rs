@@ -3,7 +3,7 @@
 //! `cargo bench --bench locks`. Rounds are interleaved, because machines are shared and their speed drifts; each row
 //! shows the median of the rounds, the minimum, and the median ratio to the row of std's that it is beside.
 
-use multitask::sync::{Arc, Mutex};
+use multitask::sync::{Arc, Condvar, Mutex, OnceLock, RwLock, Semaphore};
 use multitask::{yield_now, Scheduler};
 use std::hint::black_box;
 use std::thread;
@@ -23,6 +23,14 @@ const BENCHES: &[Bench] = &[
     ("Mutex of std: 2 threads", |_| std_threads(), 5),
     ("Mutex: 2 threads", |_| threads(), 5),
     ("Mutex: tasks on 2 threads", |_| schedulers(), 5),
+    ("RwLock of std: read + unlock", std_read, 8),
+    ("RwLock: read + unlock", read, 8),
+    ("RwLock of std: write + unlock", std_write, 10),
+    ("RwLock: write + unlock", write, 10),
+    ("OnceLock of std: get_or_init", std_once, 12),
+    ("OnceLock: get_or_init", once, 12),
+    ("Semaphore: acquire + drop", acquire, 10),
+    ("Condvar: there and back, 2 tasks", condvar, 3),
 ];
 
 fn main() {
@@ -103,6 +111,74 @@ fn two_tasks(scheduler: &Scheduler, work: impl Fn() + Clone + Send + 'static) ->
         for _ in 0..2 {
             let work = work.clone();
             scheduler.spawn(move || (0..FEW).for_each(|_| work()));
+        }
+        scheduler.run().expect("no deadlock");
+    })
+}
+
+fn std_read(_: &Scheduler) -> f64 {
+    let lock = black_box(std::sync::RwLock::new(0));
+    each(MANY, || {
+        (0..MANY).for_each(|_| _ = black_box(*lock.read().expect("no panic")))
+    })
+}
+
+fn read(_: &Scheduler) -> f64 {
+    let lock = black_box(RwLock::new(0));
+    each(MANY, || {
+        (0..MANY).for_each(|_| _ = black_box(*lock.read().expect("no panic")))
+    })
+}
+
+fn std_write(_: &Scheduler) -> f64 {
+    let lock = black_box(std::sync::RwLock::new(0));
+    each(MANY, || {
+        (0..MANY).for_each(|_| *lock.write().expect("no panic") += 1)
+    })
+}
+
+fn write(_: &Scheduler) -> f64 {
+    let lock = black_box(RwLock::new(0));
+    each(MANY, || {
+        (0..MANY).for_each(|_| *lock.write().expect("no panic") += 1)
+    })
+}
+
+fn std_once(_: &Scheduler) -> f64 {
+    let cell = black_box(std::sync::OnceLock::new());
+    each(MANY, || {
+        (0..MANY).for_each(|n| _ = black_box(cell.get_or_init(|| n)))
+    })
+}
+
+fn once(_: &Scheduler) -> f64 {
+    let cell = black_box(OnceLock::new());
+    each(MANY, || {
+        (0..MANY).for_each(|n| _ = black_box(cell.get_or_init(|| n)))
+    })
+}
+
+fn acquire(_: &Scheduler) -> f64 {
+    let semaphore = black_box(Semaphore::new(1));
+    each(MANY, || {
+        (0..MANY).for_each(|_| drop(semaphore.acquire().expect("it is open")))
+    })
+}
+
+/// Two tasks that hand a turn to each other.
+fn condvar(scheduler: &Scheduler) -> f64 {
+    let shared = Arc::new((Mutex::new(0_u64), Condvar::new()));
+    each(FEW, || {
+        for me in 0..2 {
+            let shared = shared.clone();
+            scheduler.spawn(move || {
+                for _ in 0..FEW {
+                    let turn = shared.0.lock().expect("no panic");
+                    let others = |turn: &mut u64| *turn % 2 != me;
+                    *shared.1.wait_while(turn, others).expect("no panic") += 1;
+                    shared.1.notify_one();
+                }
+            });
         }
         scheduler.run().expect("no deadlock");
     })

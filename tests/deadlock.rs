@@ -41,6 +41,10 @@ fn main() {
             Running::succeeds
         ),
         case!(
+            tasks_that_wait_for_locks_are_reported_with_what_they_wait_for,
+            Running::succeeds
+        ),
+        case!(
             the_tasks_of_a_deadlock_are_still_there_and_can_go_on,
             Running::succeeds
         ),
@@ -277,6 +281,57 @@ fn a_task_that_locks_a_mutex_that_it_holds_is_reported() {
     twice.unwrap().cancel();
     scheduler.run().unwrap();
     assert!(mutex.try_lock().is_ok());
+}
+
+fn tasks_that_wait_for_locks_are_reported_with_what_they_wait_for() {
+    static MUTEX: sync::Mutex<()> = sync::Mutex::new(());
+    static CHANGED: sync::Condvar = sync::Condvar::new();
+    static LOCK: sync::RwLock<()> = sync::RwLock::new(());
+    static CELL: sync::OnceLock<()> = sync::OnceLock::new();
+    static BARRIER: sync::Barrier = sync::Barrier::new(2);
+    static SEMAPHORE: sync::Semaphore = sync::Semaphore::new(0);
+    static EVENT: sync::Event = sync::Event::new();
+    static NOTIFY: sync::Notify = sync::Notify::new();
+    let scheduler = Scheduler::new().unwrap();
+    let group = sync::WaitGroup::new();
+    let member = group.clone();
+    let _reader = LOCK.read().unwrap();
+    type Wait = Box<dyn FnOnce() + Send>;
+    let waits: [(&str, Wait); 9] = [
+        (
+            "waiting for a condition variable",
+            Box::new(|| drop(CHANGED.wait(MUTEX.lock().unwrap()))),
+        ),
+        (
+            "waiting to write what an RwLock guards",
+            Box::new(|| drop(LOCK.write())),
+        ),
+        (
+            "waiting to read what an RwLock guards",
+            Box::new(|| drop(LOCK.read())),
+        ),
+        (
+            "waiting for another to initialize a value",
+            Box::new(|| *CELL.wait()),
+        ),
+        ("waiting at a barrier", Box::new(|| _ = BARRIER.wait())),
+        (
+            "waiting for permits of a semaphore",
+            Box::new(|| drop(SEMAPHORE.acquire())),
+        ),
+        ("waiting for an event", Box::new(|| EVENT.wait())),
+        ("waiting to be notified", Box::new(|| NOTIFY.wait())),
+        ("waiting for a group to be done", Box::new(|| member.wait())),
+    ];
+    let whys = waits.map(|(why, wait)| {
+        scheduler.spawn(wait);
+        why
+    });
+    let report = scheduler.run().unwrap_err().to_string();
+    for part in ["9 tasks"].iter().chain(&whys) {
+        assert!(report.contains(part), "{part} is missing in {report}");
+    }
+    drop(group);
 }
 
 fn the_tasks_of_a_deadlock_are_still_there_and_can_go_on() {

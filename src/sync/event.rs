@@ -167,15 +167,12 @@ impl fmt::Debug for Event {
 /// use multitask::sync::{Arc, Notify};
 ///
 /// let work = Arc::new(Notify::new());
-/// work.notify_one(); // is kept
+/// work.notify_one(); // nobody waits: it is kept
+/// work.wait(); // returns at once
 /// let waiter = spawn({
 ///     let work = work.clone();
-///     move || {
-///         work.wait(); // the one that was kept
-///         work.wait();
-///     }
+///     move || work.wait()
 /// });
-/// work.notify_one();
 /// work.notify_one();
 /// waiter.join().unwrap();
 /// ```

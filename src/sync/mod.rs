@@ -1,5 +1,11 @@
 //! What tasks and threads share.
 //!
+//! - **std's locks**, with std's names, signatures and poisoning: [`Mutex`], [`RwLock`], [`Condvar`], [`Once`],
+//!   [`OnceLock`], [`LazyLock`], [`Barrier`]. A program that uses `std::sync` changes the path; `Arc`, `Weak` and `atomic`
+//!   are here as well, and are std's. What can wait can do so for a bounded time, and a panic poisons, but being cancelled
+//!   or running out of a [`timeout`](crate::timeout) does not.
+//! - **Beyond std**: [`Queue`], [`Semaphore`], [`Event`], [`Notify`], [`WaitGroup`].
+//!
 //! Everything here works between tasks, between threads, and between the two: who has to wait in a task suspends the
 //! task, who has to wait on a plain thread blocks the thread (which runs its default scheduler meanwhile, if that has tasks).
 //!
