@@ -2,10 +2,11 @@
 
 mod common;
 
-use common::{ends, settle, Remote};
+use common::{ends, settle, OnDrop, Remote};
 use multitask::sync::{Arc, Barrier, Event, Notify, WaitGroup};
 use multitask::task::JoinHandle;
 use multitask::{spawn, timeout, yield_now, Scheduler, Timeout};
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -167,6 +168,27 @@ fn bounded_waits_end_when_their_time_is_up_and_not_before() {
     Scheduler::new().unwrap().block_on(body);
 }
 
+#[test]
+fn a_wait_in_a_destructor_that_panics_goes_on_though_its_task_is_cancelled_meanwhile() {
+    let scheduler = Scheduler::new().unwrap();
+    let event = Arc::new(Event::new());
+    let shared = event.clone();
+    let handle = scheduler.spawn(move || {
+        let _last = OnDrop(|| {
+            shared.wait();
+            assert!(shared.is_set());
+        });
+        resume_unwind(Box::new("a panic"));
+    });
+    settle(&scheduler);
+    handle.cancel();
+    settle(&scheduler);
+    assert!(!handle.is_finished());
+    event.set();
+    settle(&scheduler);
+    assert!(handle.join().unwrap_err().is_panic());
+}
+
 // ---- Notify ----
 
 #[test]
@@ -180,6 +202,8 @@ fn a_notification_is_for_the_one_who_has_waited_for_longest_or_is_kept_for_the_n
         assert!(waits[n - 1].is_finished());
         assert_eq!(finished(&waits), n);
     }
+    // What somebody has taken is not kept as well.
+    assert_eq!(notify.wait_timeout(Duration::ZERO), Err(Timeout));
     notify.notify_one();
     notify.notify_one();
     notify.notify_one();

@@ -7,7 +7,7 @@ use multitask::sync::{Arc, LockTimeoutError, Mutex, MutexGuard, PoisonError, Try
 use multitask::task::{self, JoinHandle};
 use multitask::{sleep, spawn, timeout, yield_now, Scheduler, Timeout};
 use std::cell::Cell;
-use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
@@ -107,17 +107,17 @@ fn a_waiter_that_comes_too_late_and_gives_up_leaves_the_mutex_to_the_next() {
         let (mutex, log) = (Arc::new(Mutex::new(())), Log::default());
         let guard = mutex.lock().unwrap();
         let shared = mutex.clone();
-        let deadline = Instant::now() + SHORT;
         let first = far.spawn(move || {
-            let limit = if own { deadline } else { Instant::now() + LONG };
-            matches!(shared.lock_deadline(limit), Err(LockTimeoutError::Timeout))
+            let limit = if own { SHORT } else { LONG };
+            matches!(shared.lock_timeout(limit), Err(LockTimeoutError::Timeout))
         });
         locker(&far, &mutex, &log, "second");
         settle(&far);
         drop(guard);
         let guard = mutex.lock().unwrap();
         if own {
-            thread::sleep(deadline.saturating_duration_since(Instant::now()));
+            // That it waits for a second time does not give it more of it.
+            thread::sleep(SHORT);
         } else {
             first.cancel();
         }
@@ -213,11 +213,11 @@ fn a_panic_after_an_interruption_that_was_caught_poisons() {
                 timeout(Duration::ZERO, || {
                     let caught = catch_unwind(|| sleep(LONG));
                     match way {
-                        0 => std::panic::resume_unwind(caught.unwrap_err()),
+                        0 => resume_unwind(caught.unwrap_err()),
                         1 => drop(caught),
                         _ => {
                             let _unpoisoned = shared.lock().unwrap();
-                            std::panic::resume_unwind(caught.unwrap_err());
+                            resume_unwind(caught.unwrap_err());
                         }
                     }
                 })
@@ -252,7 +252,7 @@ fn a_bounded_lock_ends_when_its_time_is_up_and_not_before() {
         // A free one is locked, however short the time.
         drop(mutex.lock_timeout(Duration::ZERO).unwrap());
         drop(mutex.lock_deadline(Instant::now()).unwrap());
-        let _guard = mutex.lock_timeout(Duration::MAX).unwrap();
+        let guard = mutex.lock_timeout(Duration::MAX).unwrap();
         let start = Instant::now();
         let late = mutex.lock_timeout(SHORT).unwrap_err();
         assert!(matches!(late, LockTimeoutError::Timeout));
@@ -262,6 +262,9 @@ fn a_bounded_lock_ends_when_its_time_is_up_and_not_before() {
         assert!(Instant::now() >= deadline);
         let error = std::io::Error::from(late);
         assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+        // Those who wanted it have given up.
+        drop(guard);
+        drop(mutex.try_lock().unwrap());
     };
     body();
     Scheduler::new().unwrap().block_on(body);
@@ -290,6 +293,29 @@ fn in_a_destructor_that_unwinds_lock_waits_and_a_bounded_lock_says_cancelled() {
     drop(guard);
     settle(&scheduler);
     assert!(handle.join().unwrap_err().is_cancelled());
+    assert!(!is_locked(&mutex));
+}
+
+#[test]
+fn a_lock_in_a_destructor_that_panics_waits_though_its_task_is_cancelled_meanwhile() {
+    let scheduler = Scheduler::new().unwrap();
+    let mutex = Arc::new(Mutex::new(()));
+    let guard = mutex.lock().unwrap();
+    let shared = mutex.clone();
+    let handle = scheduler.spawn(move || {
+        let _last = OnDrop(|| {
+            let _locked = shared.lock();
+            assert!(is_locked(&shared));
+        });
+        resume_unwind(Box::new("a panic"));
+    });
+    settle(&scheduler);
+    handle.cancel();
+    settle(&scheduler);
+    assert!(!handle.is_finished());
+    drop(guard);
+    settle(&scheduler);
+    assert!(handle.join().unwrap_err().is_panic());
     assert!(!is_locked(&mutex));
 }
 
@@ -380,22 +406,25 @@ fn cancelling_under_contention_loses_neither_the_mutex_nor_a_waiter() {
 
 #[test]
 fn a_task_that_only_locks_and_unlocks_starves_nobody() {
-    let scheduler = Scheduler::new().unwrap();
-    let rounds = Rc::new(Cell::new(0));
-    let noted = rounds.clone();
-    let spinner = scheduler.spawn_local(move || {
-        let mutex = Mutex::new(());
-        loop {
-            drop(mutex.lock().unwrap());
-            drop(mutex.try_lock().unwrap());
-            drop(mutex.lock_timeout(LONG).unwrap());
-            noted.set(noted.get() + 1);
-        }
-    });
-    scheduler.block_on(|| (0..10).for_each(|_| yield_now()));
-    assert!(rounds.get() > 10);
-    spinner.cancel();
-    scheduler.run().unwrap();
+    let spins: [fn(&Mutex<()>); 3] = [
+        |mutex| drop(mutex.lock().unwrap()),
+        |mutex| drop(mutex.try_lock().unwrap()),
+        |mutex| drop(mutex.lock_timeout(LONG).unwrap()),
+    ];
+    for spin in spins {
+        ends(move || {
+            let scheduler = Scheduler::new().unwrap();
+            let spinner = scheduler.spawn(move || {
+                let mutex = Mutex::new(());
+                loop {
+                    spin(&mutex);
+                }
+            });
+            scheduler.block_on(|| (0..10).for_each(|_| yield_now()));
+            spinner.cancel();
+            scheduler.run().unwrap();
+        });
+    }
 }
 
 #[test]
