@@ -99,6 +99,7 @@ impl Waiter {
 
     /// Whether the wait has ended.
     fn is_over(self) -> bool {
+        // Relaxed: nothing is read on the strength of it.
         self.header.word.load(Ordering::Relaxed) != self.waiting
     }
 

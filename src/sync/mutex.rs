@@ -118,7 +118,7 @@ impl<T: ?Sized> Mutex<T> {
     /// Locks if nobody else has it. Does not wait, but like every operation it lets other tasks run now and then.
     ///
     /// # Errors
-    /// [`TryLockError::WouldBlock`] if it is locked, [`TryLockError::Poisoned`] if it is poisoned.
+    /// `TryLockError::WouldBlock` if it is locked, `TryLockError::Poisoned` if it is poisoned.
     ///
     /// ```
     /// use multitask::sync::{Mutex, TryLockError};

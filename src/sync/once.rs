@@ -153,6 +153,7 @@ impl Once {
         charge();
         loop {
             // It cannot fail; it looks again when it is woken, for the state may have changed again.
+            // Relaxed: the lock orders the changes. Acquire: by 3.
             let _woken = self.line().wait(
                 Bound::Never,
                 || (),
