@@ -3,7 +3,8 @@
 //! 1. A waiter is in line from before its mutex is unlocked until its wait ends: whoever changes the condition under the
 //!    mutex, and notifies then, finds it there.
 //! 2. A notification wins a wait. A waiter that is interrupted or late cannot be won, so no notification is lost with it.
-//! 3. Whichever way the wait ends, the mutex is locked again before it returns or unwinds, or else there is no guard any more.
+//! 3. A wait that returns has locked the mutex again. One that unwinds has not, and has no guard any more: whoever holds the
+//!    mutex may cancel a waiter and wait for its end.
 
 use super::mutex::MutexGuard;
 use super::wait::{Bound, Early, Line, Place};
@@ -13,7 +14,6 @@ use crate::rt::park::me;
 use crate::rt::waiter::WaitList;
 use std::fmt;
 use std::mem::ManuallyDrop;
-use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::sync::{LockResult, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,8 +23,8 @@ use std::time::{Duration, Instant};
 /// the thread (which runs its default scheduler meanwhile, if that has tasks). Those who wait are notified in the order in
 /// which they came. One condition variable may be used with several mutexes.
 ///
-/// A waiter that is [cancelled](crate::JoinHandle::cancel), or whose [`timeout`](crate::timeout) passes, locks its mutex
-/// again before it unwinds, as it would before a panic, and keeps no notification from the others.
+/// A waiter that is [cancelled](crate::JoinHandle::cancel), or whose [`timeout`](crate::timeout) passes, unwinds without its
+/// guard: it does not wait for the mutex, and keeps no notification from the others.
 ///
 /// # Examples
 ///
@@ -189,17 +189,13 @@ impl Condvar {
     ) -> (MutexGuard<'a, T>, WaitTimeoutResult) {
         let mutex = guard.raw();
         let line = Line::new(&self.line, |list| list, Why::Condvar);
-        // Whoever unwinds out of here without having locked again must not unlock.
+        // Who unwinds out of the wait leaves the mutex as it is, free or another's: the guard came by value, and is gone.
         let guard = ManuallyDrop::new(guard);
-        let woken = catch_unwind(AssertUnwindSafe(|| {
-            let list = self.line.lock();
-            line.wait_once(list, &mut bound, ((), Place::Last), || mutex.unlock())
-        }));
-        // Before it unwinds, not while: so it is an ordinary wait. Without interruption: what is due is met at the next
-        // one.
+        let list = self.line.lock();
+        let woken = line.wait_once(list, &mut bound, ((), Place::Last), || mutex.unlock());
+        // Without interruption: what is due is met at the next wait.
         me().scopes.shield(|| mutex.lock());
         let guard = ManuallyDrop::into_inner(guard);
-        let woken = woken.unwrap_or_else(|payload| resume_unwind(payload));
         // Where it would be interrupted but cannot, it returns without having been notified. That is allowed, and loops
         // of its callers wait again.
         (guard, WaitTimeoutResult(woken == Err(Early::TimedOut)))
