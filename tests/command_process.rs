@@ -156,10 +156,17 @@ fn a_child_inherits_no_descriptor_of_ours() {
     let _pipe = io::pipe().unwrap();
     // A child that is being waited for, and one whose pipes are ours.
     let mut waited = Command::new("sleep");
-    let waiting = waited.arg("1000").kill_on_drop(true).spawn();
+    let waited = waited
+        .arg("1000")
+        .stderr(Stdio::null())
+        .stdout(Stdio::null());
+    let waiting = waited.kill_on_drop(true).spawn();
     let waiting = spawn(move || waiting.unwrap().wait());
     let mut piped = Command::new("cat");
-    piped.stdin(Stdio::piped()).stdout(Stdio::piped());
+    piped
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
     let mut piped = piped.kill_on_drop(true).spawn().unwrap();
     yield_now();
     assert!(piped.wait_timeout(Duration::from_millis(1)).is_err() || piped.stdin.is_none());

@@ -6,7 +6,7 @@ mod common;
 use children::Running;
 use common::OnDrop;
 use multitask::net::{TcpListener, TcpStream};
-use multitask::sync::Queue;
+use multitask::sync::{self, Queue};
 use multitask::{sleep, spawn, task, yield_now, Scheduler};
 use std::cell::RefCell;
 use std::io::Write;
@@ -38,6 +38,14 @@ fn main() {
         case!(tasks_that_join_each_other_are_reported, Running::succeeds),
         case!(
             tasks_that_wait_for_queues_are_reported_with_what_they_wait_for,
+            Running::succeeds
+        ),
+        case!(
+            a_task_that_locks_a_mutex_that_it_holds_is_reported,
+            Running::succeeds
+        ),
+        case!(
+            tasks_that_wait_for_locks_are_reported_with_what_they_wait_for,
             Running::succeeds
         ),
         case!(
@@ -318,6 +326,74 @@ fn tasks_that_wait_for_queues_are_reported_with_what_they_wait_for() {
     empty.put(2).unwrap();
     assert_eq!(full.get(), Ok(1));
     scheduler.run().unwrap();
+}
+
+fn a_task_that_locks_a_mutex_that_it_holds_is_reported() {
+    let scheduler = Scheduler::new().unwrap();
+    let mutex = Arc::new(sync::Mutex::new(()));
+    let shared = mutex.clone();
+    let twice = named("twice").spawn_on(&scheduler, move || {
+        let _guard = shared.lock().unwrap();
+        drop(shared.lock().unwrap());
+    });
+    let report = scheduler.run().unwrap_err().to_string();
+    for part in ["1 task", "task 'twice' (#", "waiting for a mutex"] {
+        assert!(report.contains(part), "{part} is missing in {report}");
+    }
+    twice.unwrap().cancel();
+    scheduler.run().unwrap();
+    assert!(mutex.try_lock().is_ok());
+}
+
+fn tasks_that_wait_for_locks_are_reported_with_what_they_wait_for() {
+    static MUTEX: sync::Mutex<()> = sync::Mutex::new(());
+    static CHANGED: sync::Condvar = sync::Condvar::new();
+    static LOCK: sync::RwLock<()> = sync::RwLock::new(());
+    static CELL: sync::OnceLock<()> = sync::OnceLock::new();
+    static BARRIER: sync::Barrier = sync::Barrier::new(2);
+    static SEMAPHORE: sync::Semaphore = sync::Semaphore::new(0);
+    static EVENT: sync::Event = sync::Event::new();
+    static NOTIFY: sync::Notify = sync::Notify::new();
+    let scheduler = Scheduler::new().unwrap();
+    let group = sync::WaitGroup::new();
+    let member = group.clone();
+    let _reader = LOCK.read().unwrap();
+    type Wait = Box<dyn FnOnce() + Send>;
+    let waits: [(&str, Wait); 9] = [
+        (
+            "waiting for a condition variable",
+            Box::new(|| drop(CHANGED.wait(MUTEX.lock().unwrap()))),
+        ),
+        (
+            "waiting to write what an RwLock guards",
+            Box::new(|| drop(LOCK.write())),
+        ),
+        (
+            "waiting to read what an RwLock guards",
+            Box::new(|| drop(LOCK.read())),
+        ),
+        (
+            "waiting for another to initialize a value",
+            Box::new(|| *CELL.wait()),
+        ),
+        ("waiting at a barrier", Box::new(|| _ = BARRIER.wait())),
+        (
+            "waiting for permits of a semaphore",
+            Box::new(|| drop(SEMAPHORE.acquire())),
+        ),
+        ("waiting for an event", Box::new(|| EVENT.wait())),
+        ("waiting to be notified", Box::new(|| NOTIFY.wait())),
+        ("waiting for a group to be done", Box::new(|| member.wait())),
+    ];
+    let whys = waits.map(|(why, wait)| {
+        scheduler.spawn(wait);
+        why
+    });
+    let report = scheduler.run().unwrap_err().to_string();
+    for part in ["9 tasks"].iter().chain(&whys) {
+        assert!(report.contains(part), "{part} is missing in {report}");
+    }
+    drop(group);
 }
 
 fn the_tasks_of_a_deadlock_are_still_there_and_can_go_on() {

@@ -73,13 +73,40 @@ impl<T: Linked> List<T> {
         }
     }
 
+    /// Puts `element` at the beginning.
+    ///
+    /// # Safety
+    /// Invariants 1 to 3.
+    pub(crate) unsafe fn push_front(&self, element: &T) {
+        let links = element.links();
+        debug_assert!(!links.linked.get());
+        let first = self.head.replace(element);
+        links.prev.set(ptr::null());
+        links.next.set(first);
+        links.linked.set(true);
+        // SAFETY: by invariant 2 an element that is in the list is alive.
+        match unsafe { first.as_ref() } {
+            Some(first) => first.links().prev.set(element),
+            None => self.tail.set(element),
+        }
+    }
+
+    /// The first element, borrowed as by `pop_front`.
+    ///
+    /// # Safety
+    /// As for `pop_front`.
+    pub(crate) unsafe fn front<'a>(&self) -> Option<&'a T> {
+        // SAFETY: by invariant 2 an element that is in the list is alive.
+        unsafe { self.head.get().as_ref() }
+    }
+
     /// Takes out the first element. It is borrowed for as long as the caller knows it to live.
     ///
     /// # Safety
     /// Invariant 3, and the element is not used for longer than it lives.
     pub(crate) unsafe fn pop_front<'a>(&self) -> Option<&'a T> {
-        // SAFETY: by invariant 2 an element that is in the list is alive.
-        let first = unsafe { self.head.get().as_ref() }?;
+        // SAFETY: the caller's promise.
+        let first = unsafe { self.front() }?;
         // SAFETY: it is the first of this list.
         unsafe { self.remove(first) };
         Some(first)
@@ -141,7 +168,7 @@ impl<T: Linked> List<T> {
         None
     }
 
-    #[cfg(test)]
+    /// To be called as the methods above are: by invariant 3.
     pub(crate) fn is_empty(&self) -> bool {
         self.head.get().is_null()
     }
@@ -204,6 +231,24 @@ mod tests {
             expected.push(leaver as u32);
             assert_eq!(contents(&list), expected);
         }
+    }
+
+    #[test]
+    fn an_element_that_is_put_first_comes_out_first() {
+        let elements = elements();
+        let list = List::new();
+        for element in &elements {
+            // SAFETY: each is pushed once; they outlive the list.
+            unsafe { list.push_front(element) };
+        }
+        assert_eq!(contents(&list), [3, 2, 1, 0]);
+        // SAFETY: one thread, and the elements outlive the list.
+        assert_eq!(unsafe { list.front() }.map(|element| element.0), Some(3));
+        // SAFETY: it is in the list.
+        unsafe { list.remove(&elements[0]) };
+        // SAFETY: it is in no list by now.
+        unsafe { list.push_back(&elements[0]) };
+        assert_eq!(contents(&list), [3, 2, 1, 0]);
     }
 
     #[test]

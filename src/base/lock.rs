@@ -9,6 +9,7 @@
 use std::cell::UnsafeCell;
 use std::hint::spin_loop;
 use std::ops::{Deref, DerefMut};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::yield_now;
 
@@ -23,6 +24,10 @@ pub(crate) struct Lock<T> {
 
 // SAFETY: one thread at a time has the value, which goes from one to the next.
 unsafe impl<T: Send> Sync for Lock<T> {}
+
+// By 2.
+impl<T> UnwindSafe for Lock<T> {}
+impl<T> RefUnwindSafe for Lock<T> {}
 
 impl<T> Lock<T> {
     pub(crate) const fn new(value: T) -> Self {

@@ -132,7 +132,7 @@ impl Command {
     ///
     /// So a task that is cancelled, or runs out of time, leaves no process behind: while it waits for a child that it has, or in
     /// [`output`](Command::output) or [`status`](Command::status). The child's own children live on. Dropping does not wait for the end, which comes a
-    /// moment later.
+    /// moment later. A task that is still there when this process exits drops nothing.
     ///
     /// ```
     /// use multitask::{process::Command, timeout, Timeout};

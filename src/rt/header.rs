@@ -19,6 +19,7 @@ use super::home::{Bell, Home, Message};
 use super::job::{Job, Payload};
 use super::locals::{Belongings, Local, LocalId};
 use super::scope::Scopes;
+use super::unwind::Raised;
 use crate::base::list::{Linked, Links};
 use crate::base::slab::Slab;
 use std::cell::{Cell, UnsafeCell};
@@ -61,6 +62,8 @@ pub(crate) struct Header {
     pub(crate) why: Cell<Why>,
     /// For a plain thread: its wait was won by another, who has done with this header.
     pub(super) up: AtomicBool,
+    /// Whether it is we who unwind its stack.
+    pub(super) raised: Raised,
     /// The code behind `payload`.
     pub(super) job: Cell<Job>,
     /// Whom to wake at the end; valid while `join` says so.
@@ -123,6 +126,16 @@ pub(crate) enum Why {
     Get,
     Put,
     Scope,
+    Mutex,
+    Condvar,
+    Reading,
+    Writing,
+    Once,
+    Barrier,
+    Semaphore,
+    Event,
+    Notify,
+    WaitGroup,
 }
 
 impl Why {
@@ -147,6 +160,16 @@ impl Why {
             Why::Get => "waiting for an item of a queue",
             Why::Put => "waiting for room in a queue",
             Why::Scope => "waiting for the tasks of a scope to end",
+            Why::Mutex => "waiting for a mutex",
+            Why::Condvar => "waiting for a condition variable",
+            Why::Reading => "waiting to read what an RwLock guards",
+            Why::Writing => "waiting to write what an RwLock guards",
+            Why::Once => "waiting for another to initialize a value",
+            Why::Barrier => "waiting at a barrier",
+            Why::Semaphore => "waiting for permits of a semaphore",
+            Why::Event => "waiting for an event",
+            Why::Notify => "waiting to be notified",
+            Why::WaitGroup => "waiting for a group to be done",
         }
     }
 
@@ -197,6 +220,7 @@ impl Default for Header {
             joiner: UnsafeCell::new(None),
             token: AtomicU64::new(0),
             up: AtomicBool::new(false),
+            raised: Raised::new(),
             links: Links::new(),
             index: Cell::new(u32::MAX),
             stack_size: Cell::new(0),
@@ -308,6 +332,7 @@ impl Header {
         self.cancelled.set(false);
         self.cancel_sent.store(false, Ordering::Relaxed);
         self.deaf.set(false);
+        self.raised.reset();
         self.why.set(Why::Nothing);
         self.token.store(0, Ordering::Relaxed);
         self.id.set(id);

@@ -19,7 +19,7 @@ use super::header::{Cx, Header, Why, CX};
 use super::home::Home;
 use super::scope::Limit;
 use super::timer::Key;
-use super::unwind::{can_raise, raise, Target};
+use super::unwind::{self, can_raise, Target};
 use super::waiter::Waiter;
 use super::worker::{with_default, with_local, with_running};
 use crate::error::{Cancelled, Deadlock, Timeout};
@@ -157,6 +157,24 @@ pub(crate) fn interrupt_if_due(me: &Header) {
     if let Some(limit) = expired(me) {
         raise(Target::Scope(limit.scope));
     }
+}
+
+fn raise(target: Target) -> ! {
+    unwind::raise(target, &me().raised)
+}
+
+/// Whether the calling stack unwinds because of a panic, and not because it was interrupted.
+///
+/// Who catches an interruption and keeps the payload hides the panics that come while he has it.
+#[inline]
+pub(crate) fn is_panicking() -> bool {
+    std::thread::panicking() && !is_interrupted()
+}
+
+#[cold]
+fn is_interrupted() -> bool {
+    let me = CX.with(|cx| cx.task.get().or(cx.thread.get()));
+    me.is_some_and(|me| me.raised.is_set())
 }
 
 /// Whether there is something to raise.

@@ -4,6 +4,7 @@
 use super::scope::ScopeId;
 use std::any::Any;
 use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Where an unwinding ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,12 +15,69 @@ pub(crate) enum Target {
     Scope(ScopeId),
 }
 
-struct Payload(Target);
+struct Payload {
+    target: Target,
+    raised: &'static Raised,
+    /// What `raised` was set to.
+    mark: u32,
+}
 
-/// Unwinds to `target`. The caller has made sure of [`can_raise`].
+impl Drop for Payload {
+    fn drop(&mut self) {
+        self.raised.clear(self.mark);
+    }
+}
+
+/// Says of a task or thread whether its last unwinding was ours, for as long as the payload of that exists: until it
+/// has arrived, or whoever caught it on the way has dropped it. Without this a lock could not tell it from a panic.
+///
+/// A number that grows, and the bit `SET`: a payload that is dropped late, perhaps on another thread, clears its own
+/// mark only.
+pub(crate) struct Raised(AtomicU32);
+
+const SET: u32 = 1;
+
+impl Raised {
+    pub(crate) const fn new() -> Self {
+        Raised(AtomicU32::new(0))
+    }
+
+    /// For the owner.
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & SET != 0
+    }
+
+    /// Whatever was caught before is history; for the owner.
+    pub(crate) fn reset(&self) {
+        // Relaxed, as everywhere here: only the owner's own marks matter to it, and a late payload writes the same.
+        let mark = self.0.load(Ordering::Relaxed);
+        if mark & SET != 0 {
+            self.0.store(mark & !SET, Ordering::Relaxed);
+        }
+    }
+
+    fn set(&self) -> u32 {
+        let mark = (self.0.load(Ordering::Relaxed) | SET).wrapping_add(SET + 1);
+        self.0.store(mark, Ordering::Relaxed);
+        mark
+    }
+
+    fn clear(&self, mark: u32) {
+        let (old, relaxed) = (mark & !SET, Ordering::Relaxed);
+        // A newer mark stays.
+        let _whose = self.0.compare_exchange(mark, old, relaxed, relaxed);
+    }
+}
+
+/// Unwinds the stack of the owner of `raised` to `target`. The caller has made sure of [`can_raise`].
 #[cold]
-pub(crate) fn raise(target: Target) -> ! {
-    resume_unwind(Box::new(Payload(target)))
+pub(crate) fn raise(target: Target, raised: &'static Raised) -> ! {
+    let mark = raised.set();
+    resume_unwind(Box::new(Payload {
+        target,
+        raised,
+        mark,
+    }))
 }
 
 /// Whether the calling stack can be unwound now: it is not unwinding already, and panics unwind in this build.
@@ -32,5 +90,7 @@ pub(crate) fn can_raise() -> bool {
 
 /// The target of a payload that was caught, if it is one of ours.
 pub(crate) fn target_of(payload: &(dyn Any + Send)) -> Option<Target> {
-    payload.downcast_ref::<Payload>().map(|payload| payload.0)
+    payload
+        .downcast_ref::<Payload>()
+        .map(|payload| payload.target)
 }

@@ -97,6 +97,12 @@ impl Waiter {
         self.settle(INTERRUPTED)
     }
 
+    /// Whether the wait has ended.
+    fn is_over(self) -> bool {
+        // Relaxed: nothing is read on the strength of it.
+        self.header.word.load(Ordering::Relaxed) != self.waiting
+    }
+
     /// The owner, a plain thread, has seen its deadline pass; false if somebody has won.
     pub(super) fn interrupt_self(self) -> bool {
         self.win(INTERRUPTED)
@@ -251,6 +257,11 @@ impl<S> Node<S> {
         self.waiter
     }
 
+    /// Whether it is in a list, of which the caller has exclusive use.
+    pub(crate) fn is_in_list(&self) -> bool {
+        self.links.is_linked()
+    }
+
     /// What the slot holds after the wait.
     pub(crate) fn into_slot(self) -> S {
         debug_assert!(!self.links.is_linked());
@@ -276,15 +287,47 @@ impl<S> WaitList<S> {
         unsafe { self.0.push_back(node) }
     }
 
+    /// As `push`, but before all others.
+    ///
+    /// # Safety
+    /// As for `push`.
+    pub(crate) unsafe fn push_front(&self, node: &Node<S>) {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.push_front(node) }
+    }
+
+    /// Whether nobody is in it. The caller has exclusive use of this list.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Takes `node` out if it is still in.
     ///
     /// # Safety
     /// The caller has exclusive use of this list, and `node` is in no other.
     pub(crate) unsafe fn remove(&self, node: &Node<S>) {
-        if node.links.is_linked() {
+        if node.is_in_list() {
             // SAFETY: it is in this list.
             unsafe { self.0.remove(node) }
         }
+    }
+
+    /// Takes out those whose wait is over, as their owners would next; says how many there were.
+    ///
+    /// # Safety
+    /// The caller has exclusive use of this list.
+    pub(crate) unsafe fn remove_over(&self) -> usize {
+        let mut removed = 0;
+        let look = |node: &Node<S>| {
+            if node.waiter.is_over() {
+                // SAFETY: it is in this list.
+                unsafe { self.0.remove(node) };
+                removed += 1;
+            }
+        };
+        // SAFETY: a node that is in the list lives, by the promise of `push`; `look` takes out none but its own.
+        unsafe { self.0.for_each(look) };
+        removed
     }
 
     /// Wins the first wait that `accepts` its slot. If that wait was over, goes on to the next.
@@ -308,6 +351,36 @@ impl<S> WaitList<S> {
         };
         // SAFETY: a node that is in the list lives, by the promise of `push`; `wins` takes out none but its own.
         unsafe { self.0.find(wins) }.map(|node| Won(node))
+    }
+
+    /// As `win_first`, but asks only the first one whose wait is not over.
+    ///
+    /// # Safety
+    /// As for `win_first`.
+    #[inline]
+    pub(crate) unsafe fn win_front(
+        &self,
+        mut accepts: impl FnMut(&mut S) -> bool,
+    ) -> Option<Won<S>> {
+        loop {
+            // SAFETY: a node that is in the list lives, by the promise of `push`.
+            let node = unsafe { self.0.front() }?;
+            if node.waiter.is_over() {
+                // Its owner would take it out next.
+                // SAFETY: it is in this list.
+                unsafe { self.0.remove(node) };
+                continue;
+            }
+            // SAFETY: the node is in the list, and the caller has that.
+            if !accepts(unsafe { &mut *node.slot.get() }) {
+                return None;
+            }
+            // SAFETY: it is in this list.
+            unsafe { self.0.remove(node) };
+            if node.waiter.win(WOKEN) {
+                return Some(Won(node));
+            }
+        }
     }
 
     /// Wakes all, first come first.
@@ -338,6 +411,15 @@ impl<S> Won<S> {
     pub(crate) fn slot(&mut self) -> &mut S {
         // SAFETY: by invariant 2 of this file the owner stands still, so the node lives, and the slot is the winner's.
         unsafe { &mut *(*self.0).slot.get() }
+    }
+
+    /// Whether the owner goes on on the calling thread, so that nothing has to be awakened first.
+    #[inline]
+    pub(crate) fn is_near(&self) -> bool {
+        // SAFETY: as in `slot`.
+        let owner = unsafe { (*self.0).waiter.header };
+        let here = CX.with(|cx| cx.home.get());
+        matches!((owner.home.get(), here), (Some(home), Some(here)) if std::ptr::eq(home, here))
     }
 }
 
@@ -415,6 +497,38 @@ mod tests {
             assert!(none.is_none());
             assert_eq!(asked.get(), 12);
             assert!(nodes.iter().all(|node| node.links.is_linked()));
+        });
+    }
+
+    #[test]
+    fn only_the_first_wait_that_is_not_over_is_asked_by_win_front() {
+        with_waits(&[1, 2, 3], |list, nodes| {
+            assert!(nodes[0].waiter.interrupt_self());
+            let asked = Cell::new(0);
+            let front = |wanted| {
+                // SAFETY: one thread.
+                unsafe {
+                    list.win_front(|slot| {
+                        asked.set(10 * asked.get() + *slot);
+                        *slot == wanted
+                    })
+                }
+            };
+            assert!(front(3).is_none());
+            assert_eq!(*front(2).unwrap().slot(), 2);
+            assert_eq!(asked.get(), 22);
+            assert!(!nodes[0].links.is_linked() && nodes[2].links.is_linked());
+        });
+    }
+
+    #[test]
+    fn waits_that_are_over_are_counted_and_taken_out() {
+        with_waits(&[1, 2, 3], |list, nodes| {
+            assert!(nodes[0].waiter.interrupt_self() && nodes[2].waiter.retract());
+            // SAFETY: one thread.
+            assert_eq!(unsafe { list.remove_over() }, 2);
+            let linked = [0, 1, 2].map(|n| nodes[n].links.is_linked());
+            assert_eq!(linked, [false, true, false]);
         });
     }
 
