@@ -38,16 +38,24 @@ enum Way {
 /// Runs a trial with one interruption after another; there are to be at least so many.
 fn interrupt_everywhere(at_least: usize, make: impl Fn() -> Trial) {
     for way in [Way::Cancel, Way::Scope, Way::OwnLimit] {
-        let interruptions = (0..).take_while(|k| interrupt(way, *k, make())).count();
+        let interruptions = (0..).take_while(|k| interrupts(way, *k, &make)).count();
         assert!(interruptions > at_least, "{way:?}: {interruptions}");
     }
 }
 
-/// Interrupts the victim after `round` rounds in which each task that is ready runs once. False if it has ended.
-fn interrupt(way: Way, round: usize, trial: Trial) -> bool {
+/// Interrupts the victim after `round` rounds in which each task that is ready runs once. False if it has ended by itself.
+fn interrupts(way: Way, round: usize, make: &impl Fn() -> Trial) -> bool {
+    let mut limits = std::iter::successors(Some(SHORT), |limit| Some(*limit * 2));
+    // On a machine that has other things to do the time may be up too early.
+    let interrupted = limits.find_map(|limit| interrupt(way, round, limit, make()));
+    interrupted.expect("the limits go on for ever")
+}
+
+/// `None` if the time was up before the rounds were over.
+fn interrupt(way: Way, round: usize, limit: Duration, trial: Trial) -> Option<bool> {
     assert!(round < 100, "{way:?}: the victim does not end by itself");
     let scheduler = Scheduler::new().unwrap();
-    let deadline = Instant::now() + if way == Way::Cancel { LONG } else { SHORT };
+    let deadline = Instant::now() + if way == Way::Cancel { LONG } else { limit };
     let work = trial.victim;
     let victim = scheduler.spawn(move || match way {
         Way::Scope => drop(timeout_at(deadline, || work(Instant::now() + LONG))),
@@ -62,6 +70,7 @@ fn interrupt(way: Way, round: usize, trial: Trial) -> bool {
         scheduler.turn(Some(Duration::ZERO)).unwrap();
     }
     let too_late = victim.is_finished();
+    let too_early = Instant::now() >= deadline;
     match way {
         Way::Cancel => victim.cancel(),
         _ => thread::sleep(deadline.saturating_duration_since(Instant::now())),
@@ -75,7 +84,7 @@ fn interrupt(way: Way, round: usize, trial: Trial) -> bool {
         other.join().unwrap();
     }
     (trial.end)();
-    !too_late
+    (!too_early).then_some(!too_late)
 }
 
 /// The guard, if there is one: a victim that is late does nothing more.
