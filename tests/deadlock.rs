@@ -4,7 +4,7 @@ mod children;
 
 use children::Running;
 use multitask::net::{TcpListener, TcpStream};
-use multitask::sync::Queue;
+use multitask::sync::{mpsc as channels, Queue};
 use multitask::{sleep, spawn, task, yield_now, Scheduler};
 use std::cell::RefCell;
 use std::io::Write;
@@ -34,6 +34,10 @@ fn main() {
         case!(tasks_that_join_each_other_are_reported, Running::succeeds),
         case!(
             tasks_that_wait_for_queues_are_reported_with_what_they_wait_for,
+            Running::succeeds
+        ),
+        case!(
+            tasks_that_wait_for_channels_are_reported_with_what_they_wait_for,
             Running::succeeds
         ),
         case!(
@@ -255,6 +259,25 @@ fn tasks_that_wait_for_queues_are_reported_with_what_they_wait_for() {
     }
     empty.put(2).unwrap();
     assert_eq!(full.get(), Ok(1));
+    scheduler.run().unwrap();
+}
+
+fn tasks_that_wait_for_channels_are_reported_with_what_they_wait_for() {
+    let scheduler = Scheduler::new().unwrap();
+    let (full, empty) = (channels::sync_channel(0), channels::channel());
+    let (sender, receiver) = (full.0, empty.1);
+    scheduler.spawn(move || sender.send(1).unwrap());
+    scheduler.spawn(move || receiver.recv().unwrap());
+    let report = scheduler.run().unwrap_err().to_string();
+    for part in [
+        "2 tasks",
+        "waiting to send into a channel",
+        "waiting to receive from a channel",
+    ] {
+        assert!(report.contains(part), "{part} is missing in {report}");
+    }
+    empty.0.send(2).unwrap();
+    assert_eq!(full.1.recv(), Ok(1));
     scheduler.run().unwrap();
 }
 

@@ -111,6 +111,8 @@ pub(crate) enum Why {
     Stdio,
     Get,
     Put,
+    Receive,
+    Send,
 }
 
 impl Why {
@@ -130,6 +132,8 @@ impl Why {
             Why::Stdio => "waiting for another to unlock a standard stream",
             Why::Get => "waiting for an item of a queue",
             Why::Put => "waiting for room in a queue",
+            Why::Receive => "waiting to receive from a channel",
+            Why::Send => "waiting to send into a channel",
         }
     }
 
