@@ -4,7 +4,7 @@ mod children;
 
 use children::Running;
 use multitask::net::{TcpListener, TcpStream};
-use multitask::sync::{mpsc as channels, Queue};
+use multitask::sync::{mpsc as channels, oneshot, Queue};
 use multitask::{sleep, spawn, task, yield_now, Scheduler};
 use std::cell::RefCell;
 use std::io::Write;
@@ -268,14 +268,18 @@ fn tasks_that_wait_for_channels_are_reported_with_what_they_wait_for() {
     let (sender, receiver) = (full.0, empty.1);
     scheduler.spawn(move || sender.send(1).unwrap());
     scheduler.spawn(move || receiver.recv().unwrap());
+    let (answer, awaited) = oneshot::channel();
+    scheduler.spawn(move || awaited.recv().unwrap());
     let report = scheduler.run().unwrap_err().to_string();
     for part in [
-        "2 tasks",
+        "3 tasks",
+        "waiting for the one message of a channel",
         "waiting to send into a channel",
         "waiting to receive from a channel",
     ] {
         assert!(report.contains(part), "{part} is missing in {report}");
     }
+    answer.send(3).unwrap();
     empty.0.send(2).unwrap();
     assert_eq!(full.1.recv(), Ok(1));
     scheduler.run().unwrap();

@@ -113,6 +113,7 @@ pub(crate) enum Why {
     Put,
     Receive,
     Send,
+    Oneshot,
 }
 
 impl Why {
@@ -134,6 +135,7 @@ impl Why {
             Why::Put => "waiting for room in a queue",
             Why::Receive => "waiting to receive from a channel",
             Why::Send => "waiting to send into a channel",
+            Why::Oneshot => "waiting for the one message of a channel",
         }
     }
 

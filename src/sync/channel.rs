@@ -18,6 +18,7 @@
 //! of what a predicate may do (see `Queue::get_matching`). Asking a getter in its own task instead would leave the item
 //! undecided until that task runs: a `try_put` could not answer, and items behind it would overtake it or wait.
 
+use super::buffer::Buffer;
 use crate::base::lock::{Lock, Locked};
 use crate::rt::header::Why;
 use crate::rt::park::{assert_unbound, bound, charge, park, Interrupt, Mode, Outcome};
@@ -29,14 +30,14 @@ use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::time::{Duration, Instant};
 
 /// See the head of this file.
-pub(super) struct Channel<T> {
+pub(super) struct Channel<T, B = VecDeque<T>> {
     /// Items that are buffered; `usize::MAX` is unbounded.
     capacity: usize,
-    state: Lock<State<T>>,
+    state: Lock<State<T, B>>,
 }
 
-struct State<T> {
-    items: VecDeque<T>,
+struct State<T, B> {
+    items: B,
     /// Nothing more can be put.
     closed: bool,
     getters: WaitList<Getting<T>>,
@@ -103,9 +104,9 @@ impl Bound {
     }
 }
 
-impl<T> Channel<T> {
+impl<T, B> Channel<T, B> {
     /// One that holds `capacity` items beside those of putters who wait; `usize::MAX` is unbounded.
-    pub(super) const fn new(capacity: usize, items: VecDeque<T>) -> Self {
+    pub(super) const fn new(capacity: usize, items: B) -> Self {
         Channel {
             capacity,
             state: Lock::new(State {
@@ -117,6 +118,14 @@ impl<T> Channel<T> {
         }
     }
 
+    /// After `charge` or `assert_unbound`: the lock may be held by a caller of the predicate that calls.
+    #[inline]
+    fn lock(&self) -> Locked<'_, State<T, B>> {
+        self.state.lock()
+    }
+}
+
+impl<T, B: Buffer<T>> Channel<T, B> {
     /// Takes the first item that `wants` says yes to; waits for one if there is none.
     ///
     /// `wants` points to what outlives the call.
@@ -261,15 +270,9 @@ impl<T> Channel<T> {
         (self.capacity != usize::MAX).then_some(self.capacity)
     }
 
-    fn look(&self) -> Locked<'_, State<T>> {
+    fn look(&self) -> Locked<'_, State<T, B>> {
         assert_unbound();
         self.lock()
-    }
-
-    /// After `charge` or `assert_unbound`: the lock may be held by a caller of the predicate that calls.
-    #[inline]
-    fn lock(&self) -> Locked<'_, State<T>> {
-        self.state.lock()
     }
 }
 
@@ -294,7 +297,7 @@ impl Terms {
 
 /// The partner of an operation goes on when the lock is free again: he may be on another thread and come for it.
 #[inline]
-fn leave<T, S>(state: Locked<'_, State<T>>, partner: Option<Won<S>>) {
+fn leave<T, B, S>(state: Locked<'_, State<T, B>>, partner: Option<Won<S>>) {
     drop(state);
     drop(partner);
 }
@@ -315,7 +318,7 @@ enum Take<T> {
     Empty,
 }
 
-impl<T> State<T> {
+impl<T, B: Buffer<T>> State<T, B> {
     fn close(&mut self) {
         self.closed = true;
         // SAFETY: the lock is held.
@@ -331,7 +334,7 @@ impl<T> State<T> {
         match self.hand_over(item) {
             Ok(getter) => Put::Done(Some(getter)),
             Err(item) if self.items.len() < capacity => {
-                self.items.push_back(item);
+                self.items.push(item);
                 Put::Done(None)
             }
             Err(item) => Put::Full(item),
@@ -357,7 +360,7 @@ impl<T> State<T> {
 
     fn take(&mut self, wants: Option<&Predicate<T>>) -> Take<T> {
         let wanted = |item: &T| wants.is_none_or(|predicate| predicate.ask(item));
-        if let Some(item) = self.take_buffered(wanted) {
+        if let Some(item) = self.items.take_first(wanted) {
             return Take::Done(item, self.refill());
         }
         let offers = |putting: &mut Putting<T>| putting.as_ref().is_some_and(wanted);
@@ -371,21 +374,13 @@ impl<T> State<T> {
         }
     }
 
-    /// Takes the first that is wanted out of the buffer.
-    fn take_buffered(&mut self, wanted: impl Fn(&T) -> bool) -> Option<T> {
-        // The first, if any will do: nothing has to be moved.
-        if wanted(self.items.front()?) {
-            return self.items.pop_front();
-        }
-        let behind = self.items.iter().skip(1).position(wanted)?;
-        self.items.remove(1 + behind)
-    }
-
     /// There is room for one: that of the putter who has waited for longest.
     fn refill(&mut self) -> Option<Won<Putting<T>>> {
         // SAFETY: the lock is held.
         let mut putter = unsafe { self.putters.win_first(|_| true) }?;
-        self.items.extend(putter.slot().take());
+        if let Some(item) = putter.slot().take() {
+            self.items.push(item);
+        }
         Some(putter)
     }
 }
@@ -408,13 +403,13 @@ impl<T> Getting<T> {
 }
 
 /// A node that is in one of the channel's lists; taken out when this is dropped, however the wait ends.
-struct Waits<'a, T, S> {
-    channel: &'a Channel<T>,
+struct Waits<'a, T, B, S> {
+    channel: &'a Channel<T, B>,
     node: &'a Node<S>,
-    list: fn(&State<T>) -> &WaitList<S>,
+    list: fn(&State<T, B>) -> &WaitList<S>,
 }
 
-impl<T, S> Waits<'_, T, S> {
+impl<T, B, S> Waits<'_, T, B, S> {
     /// After a wait that did not unwind.
     #[inline]
     fn end(self, outcome: Outcome) {
@@ -425,7 +420,7 @@ impl<T, S> Waits<'_, T, S> {
     }
 }
 
-impl<T, S> Drop for Waits<'_, T, S> {
+impl<T, B, S> Drop for Waits<'_, T, B, S> {
     fn drop(&mut self) {
         let state = self.channel.lock();
         // SAFETY: the lock is held, and the node has been in this list only.

@@ -22,14 +22,16 @@
 //! assert_eq!(consumer.join().unwrap(), 15);
 //! ```
 //!
-//! [`mpsc`] and [`mpmc`] are std's channels, whose ends say by being dropped that nothing more will come; a [`Queue`] is shared by
+//! [`mpsc`], [`mpmc`] and [`oneshot`] are std's channels, whose ends say by being dropped that nothing more will come; a [`Queue`] is shared by
 //! all, is closed by a call, and gives those who get a choice.
 
+mod buffer;
 mod channel;
 mod ends;
 mod errors;
 pub mod mpmc;
 pub mod mpsc;
+pub mod oneshot;
 mod queue;
 
 pub use errors::{GetError, PutError, TryGetError, TryPutError};
