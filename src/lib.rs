@@ -42,6 +42,7 @@ mod sys;
 pub mod io;
 pub mod net;
 pub mod os;
+pub mod select;
 #[allow(unsafe_code)]
 pub mod sync;
 #[allow(unsafe_code)]

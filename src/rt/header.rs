@@ -114,6 +114,8 @@ pub(crate) enum Why {
     Receive,
     Send,
     Oneshot,
+    Select,
+    SelectReady,
 }
 
 impl Why {
@@ -136,6 +138,8 @@ impl Why {
             Why::Receive => "waiting to receive from a channel",
             Why::Send => "waiting to send into a channel",
             Why::Oneshot => "waiting for the one message of a channel",
+            Why::Select => "waiting for the first of several things",
+            Why::SelectReady => "waiting for the first of several things, a descriptor among them",
         }
     }
 
@@ -143,7 +147,7 @@ impl Why {
     pub(crate) fn is_io(self) -> bool {
         matches!(
             self,
-            Why::Read | Why::Write | Why::Accept | Why::Connect | Why::Ready
+            Why::Read | Why::Write | Why::Accept | Why::Connect | Why::Ready | Why::SelectReady
         )
     }
 }

@@ -3,11 +3,14 @@
 use std::collections::VecDeque;
 
 /// Items in the order in which they were pushed.
-pub(super) trait Buffer<T>: Default {
+pub trait Buffer<T>: Default {
     fn len(&self) -> usize;
 
     /// Only while there is room: it is the channel that counts.
     fn push(&mut self, item: T);
+
+    /// As `push`, before all others.
+    fn push_first(&mut self, item: T);
 
     /// Takes out the first that is wanted; each is asked about once, in order.
     fn take_first(&mut self, wanted: impl Fn(&T) -> bool) -> Option<T>;
@@ -23,6 +26,10 @@ impl<T> Buffer<T> for VecDeque<T> {
     #[inline]
     fn push(&mut self, item: T) {
         self.push_back(item);
+    }
+
+    fn push_first(&mut self, item: T) {
+        self.push_front(item);
     }
 
     #[inline]
@@ -47,6 +54,10 @@ impl<T> Buffer<T> for Option<T> {
     fn push(&mut self, item: T) {
         debug_assert!(self.is_none());
         *self = Some(item);
+    }
+
+    fn push_first(&mut self, item: T) {
+        self.push(item);
     }
 
     #[inline]

@@ -10,6 +10,13 @@
 //!    hands over has won the node's wait before, by one compare-exchange: a waiter that timed out or was cancelled cannot
 //!    be won, and the next one is tried. So an item is always in one pair of hands.
 //! 5. A node is in its list, by the lock, until its wait is won through the list, or its owner has taken it out.
+//! 6. A *chooser* is a putter that waits for several things at once and makes its item only when it is chosen. What it is given is
+//!    an [`Offer`]: room in the buffer that nobody else may fill, or, where there is no buffer, a getter that stands still. It redeems
+//!    it, or declines it.
+//! 7. Where there is no buffer, a getter that finds a chooser waiting *calls* it: wins its wait, and waits itself as one that was promised,
+//!    which no other putter serves. The chooser then meets a promised getter, if one is still there; until it comes to that,
+//!    the getter may time out or be cancelled as ever. Each chooser that was called takes away one promised getter at the most, so none is
+//!    left behind.
 //!
 //! Handing over directly, instead of leaving the item for whom it wakes, keeps the order among waiters: nobody can take
 //! the item in between.
@@ -20,17 +27,18 @@
 
 use super::buffer::Buffer;
 use crate::base::lock::{Lock, Locked};
+use crate::rt::choice::Bound;
 use crate::rt::header::Why;
 use crate::rt::park::{assert_unbound, bound, charge, park, Interrupt, Mode, Outcome};
 use crate::rt::waiter::{Node, WaitList, Waiter, Won};
 use std::any::Any;
+use std::cell::UnsafeCell;
 use std::collections::VecDeque;
 use std::mem;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
-use std::time::{Duration, Instant};
 
 /// See the head of this file.
-pub(super) struct Channel<T, B = VecDeque<T>> {
+pub struct Channel<T, B = VecDeque<T>> {
     /// Items that are buffered; `usize::MAX` is unbounded.
     capacity: usize,
     state: Lock<State<T, B>>,
@@ -38,18 +46,31 @@ pub(super) struct Channel<T, B = VecDeque<T>> {
 
 struct State<T, B> {
     items: B,
+    /// Room that was offered to choosers.
+    reserved: usize,
     /// Nothing more can be put.
     closed: bool,
     getters: WaitList<Getting<T>>,
     putters: WaitList<Putting<T>>,
 }
 
-/// The item is there until somebody takes it.
-type Putting<T> = Option<T>;
+pub(super) enum Putting<T> {
+    /// Here until somebody takes it.
+    Item(T),
+    Taken,
+    /// There will be an item when it is chosen. Whose wait it is: nobody meets himself.
+    Chooser(Waiter),
+    /// A chooser that has been offered room.
+    Room,
+    /// A chooser that a getter was promised to.
+    Called,
+}
 
-struct Getting<T> {
+pub(super) struct Getting<T> {
     /// `None` wants any item.
     wants: Option<Predicate<T>>,
+    /// A chooser was called for it; others leave it alone.
+    promised: bool,
     /// Woken without one: the channel was closed.
     answer: Option<Answer<T>>,
 }
@@ -58,7 +79,20 @@ enum Answer<T> {
     Item(T),
     /// What the predicate panicked with.
     Panic(Box<dyn Any + Send>),
+    /// The chooser that it had met declined: it is to look again.
+    Again,
 }
+
+/// What a chooser was given; it has to be redeemed or declined.
+#[must_use]
+pub(super) enum Offer<T> {
+    Closed,
+    Room,
+    Met(Won<Getting<T>>),
+}
+
+/// Where a node is while it is in a list, for a wait that does not stand in one call.
+pub(super) type Place<S> = UnsafeCell<Option<Node<S>>>;
 
 /// Why a waiting operation did not do what it was to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,25 +119,6 @@ pub(super) struct Terms {
     pub(super) mode: Mode,
 }
 
-/// How long a wait may last. The clock is read only if there is a wait.
-#[derive(Clone, Copy)]
-pub(super) enum Bound {
-    Never,
-    For(Duration),
-    Until(Instant),
-}
-
-impl Bound {
-    #[inline]
-    fn deadline(self) -> Option<Instant> {
-        match self {
-            Bound::Never => None,
-            Bound::For(timeout) => Instant::now().checked_add(timeout),
-            Bound::Until(deadline) => Some(deadline),
-        }
-    }
-}
-
 impl<T, B> Channel<T, B> {
     /// One that holds `capacity` items beside those of putters who wait; `usize::MAX` is unbounded.
     pub(super) const fn new(capacity: usize, items: B) -> Self {
@@ -111,6 +126,7 @@ impl<T, B> Channel<T, B> {
             capacity,
             state: Lock::new(State {
                 items,
+                reserved: 0,
                 closed: false,
                 getters: WaitList::new(),
                 putters: WaitList::new(),
@@ -137,7 +153,7 @@ impl<T, B: Buffer<T>> Channel<T, B> {
         let mut deadline = None;
         loop {
             let mut state = self.lock();
-            match state.take(wants.as_ref()) {
+            match state.take(wants.as_ref(), self.capacity) {
                 Take::Done(item, putter) => {
                     leave(state, putter);
                     return Ok(item);
@@ -145,11 +161,17 @@ impl<T, B: Buffer<T>> Channel<T, B> {
                 Take::Closed => return Err(Miss::Closed),
                 Take::Empty => {}
             }
-            let answer = None;
-            let node = Node::with(Waiter::here(), Getting { wants, answer });
+            let waiter = Waiter::here();
+            let called = state.call_chooser(self.capacity, waiter, wants.is_none());
+            let getting = Getting {
+                wants,
+                promised: called.is_some(),
+                answer: None,
+            };
+            let node = Node::with(waiter, getting);
             // SAFETY: the lock is held; `waits` takes it out.
             unsafe { state.getters.push(&node) };
-            drop(state);
+            leave(state, called);
             let waits = Waits {
                 channel: self,
                 node: &node,
@@ -162,10 +184,12 @@ impl<T, B: Buffer<T>> Channel<T, B> {
             match getting.answer {
                 Some(Answer::Item(item)) => return Ok(item),
                 Some(Answer::Panic(panic)) => resume_unwind(panic),
-                None => {}
-            }
-            if let Some(miss) = terms.miss(outcome) {
-                return Err(miss);
+                Some(Answer::Again) => {}
+                None => {
+                    if let Some(miss) = terms.miss(outcome) {
+                        return Err(miss);
+                    }
+                }
             }
             wants = getting.wants;
         }
@@ -174,8 +198,13 @@ impl<T, B: Buffer<T>> Channel<T, B> {
     #[inline]
     pub(super) fn try_get(&self, wants: Option<Predicate<T>>) -> Result<T, TryMiss> {
         charge();
+        self.take_now(wants)
+    }
+
+    #[inline]
+    fn take_now(&self, wants: Option<Predicate<T>>) -> Result<T, TryMiss> {
         let mut state = self.lock();
-        match state.take(wants.as_ref()) {
+        match state.take(wants.as_ref(), self.capacity) {
             Take::Done(item, putter) => {
                 leave(state, putter);
                 Ok(item)
@@ -201,7 +230,7 @@ impl<T, B: Buffer<T>> Channel<T, B> {
                 Put::Closed(item) => return Err((item, Miss::Closed)),
                 Put::Full(item) => item,
             };
-            let node = Node::with(Waiter::here(), Some(item));
+            let node = Node::with(Waiter::here(), Putting::Item(item));
             // SAFETY: the lock is held; `waits` takes it out.
             unsafe { state.putters.push(&node) };
             drop(state);
@@ -213,7 +242,7 @@ impl<T, B: Buffer<T>> Channel<T, B> {
             let until = *deadline.get_or_insert_with(|| terms.bound.deadline());
             let outcome = park(node.waiter(), until, terms.why, terms.mode);
             waits.end(outcome);
-            let Some(left) = node.into_slot() else {
+            let Putting::Item(left) = node.into_slot() else {
                 return Ok(());
             };
             if let Some(miss) = terms.miss(outcome) {
@@ -236,6 +265,157 @@ impl<T, B: Buffer<T>> Channel<T, B> {
             Put::Full(item) => Err((item, TryMiss::NotNow)),
         }
     }
+
+    // ---- in a wait for several things: see `arms` ----
+
+    /// As `try_get`, of a wait that was charged for.
+    pub(super) fn attempt_get(&self) -> Result<T, TryMiss> {
+        assert_unbound();
+        self.take_now(None)
+    }
+
+    /// Puts a node for `waiter` into `place` and into the list; false if there is something to get.
+    ///
+    /// # Safety
+    /// `place` is empty, stays where it is and is not looked at, until `delist_getter`.
+    pub(super) unsafe fn enlist_getter(&self, place: &Place<Getting<T>>, waiter: Waiter) -> bool {
+        let mut state = self.lock();
+        if state.may_take() {
+            return false;
+        }
+        let called = state.call_chooser(self.capacity, waiter, true);
+        let getting = Getting {
+            wants: None,
+            promised: called.is_some(),
+            answer: None,
+        };
+        // SAFETY: by the caller's promise nobody else has it.
+        let node = unsafe { (*place.get()).insert(Node::with(waiter, getting)) };
+        // SAFETY: the lock is held, and `delist_getter` takes it out.
+        unsafe { state.getters.push(node) };
+        leave(state, called);
+        true
+    }
+
+    /// Takes the node out again, if there is one, and what was handed to it.
+    ///
+    /// # Safety
+    /// `place` was used with `enlist_getter` of this channel only; the wait is over.
+    pub(super) unsafe fn delist_getter(&self, place: &Place<Getting<T>>) -> Option<T> {
+        // SAFETY: the caller's promise.
+        let node = unsafe { self.take_out(place, |state| &state.getters) }?;
+        match node.into_slot().answer {
+            Some(Answer::Item(item)) => Some(item),
+            _ => None,
+        }
+    }
+
+    /// What a chooser can have at once; of a wait that was charged for.
+    pub(super) fn attempt_offer(&self) -> Option<Offer<T>> {
+        assert_unbound();
+        self.lock().offer(self.capacity)
+    }
+
+    /// Puts a node for `waiter` into `place` and into the list; false if there may be an offer at once.
+    ///
+    /// # Safety
+    /// As `enlist_getter`.
+    pub(super) unsafe fn enlist_chooser(&self, place: &Place<Putting<T>>, waiter: Waiter) -> bool {
+        let state = self.lock();
+        if state.may_offer(self.capacity, waiter) {
+            return false;
+        }
+        let node = Node::with(waiter, Putting::Chooser(waiter));
+        // SAFETY: by the caller's promise nobody else has it.
+        let node = unsafe { (*place.get()).insert(node) };
+        // SAFETY: the lock is held, and `delist_chooser` takes it out.
+        unsafe { state.putters.push(node) };
+        true
+    }
+
+    /// Takes the node out again, if there is one, and what was offered to it.
+    ///
+    /// # Safety
+    /// As `delist_getter`.
+    pub(super) unsafe fn delist_chooser(&self, place: &Place<Putting<T>>) -> Option<Offer<T>> {
+        // SAFETY: the caller's promise.
+        let node = unsafe { self.take_out(place, |state| &state.putters) }?;
+        match node.into_slot() {
+            Putting::Room => Some(Offer::Room),
+            // It may have thought better of it meanwhile.
+            Putting::Called => self.lock().meet(true),
+            _ => None,
+        }
+    }
+
+    /// # Safety
+    /// As `delist_getter`, for `list`.
+    unsafe fn take_out<S>(
+        &self,
+        place: &Place<S>,
+        list: fn(&State<T, B>) -> &WaitList<S>,
+    ) -> Option<Node<S>> {
+        let state = self.lock();
+        // SAFETY: the lock is held, and whoever had won the node has done with it.
+        let place = unsafe { &mut *place.get() };
+        if let Some(node) = place {
+            // SAFETY: the lock is held, and the node has been in this list only.
+            unsafe { list(&state).remove(node) }
+        }
+        place.take()
+    }
+
+    /// A chooser's item.
+    pub(super) fn redeem(&self, offer: Offer<T>, item: T) -> Result<(), T> {
+        match offer {
+            Offer::Closed => Err(item),
+            Offer::Met(mut getter) => {
+                getter.slot().answer = Some(Answer::Item(item));
+                Ok(())
+            }
+            Offer::Room => {
+                assert_unbound();
+                let mut state = self.lock();
+                state.reserved -= 1;
+                if state.closed {
+                    return Err(item);
+                }
+                let partners = match state.hand_over(item) {
+                    Ok(getter) => (Some(getter), state.refill(self.capacity)),
+                    Err(item) => {
+                        state.items.push(item);
+                        (None, None)
+                    }
+                };
+                drop(state);
+                drop(partners);
+                Ok(())
+            }
+        }
+    }
+
+    /// There will be no item of that chooser: room and getter are for others.
+    pub(super) fn decline(&self, offer: Offer<T>) {
+        match offer {
+            Offer::Closed => {}
+            Offer::Met(mut getter) => getter.slot().answer = Some(Answer::Again),
+            Offer::Room => {
+                let mut state = self.lock();
+                state.reserved -= 1;
+                let putter = state.refill(self.capacity);
+                leave(state, putter);
+            }
+        }
+    }
+
+    /// An item that was got comes back, to be got next.
+    pub(super) fn restore(&self, item: T) {
+        let mut state = self.lock();
+        let getter = state.restore(item);
+        leave(state, getter);
+    }
+
+    // ---- its end, and looking ----
 
     /// Nothing more can be put. Getters that wait are told, for nothing is left for them; putters that wait have their items
     /// back.
@@ -262,7 +442,7 @@ impl<T, B: Buffer<T>> Channel<T, B> {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.len() >= self.capacity
+        !self.look().has_room(self.capacity)
     }
 
     /// `None` if there is no limit.
@@ -333,7 +513,7 @@ impl<T, B: Buffer<T>> State<T, B> {
         }
         match self.hand_over(item) {
             Ok(getter) => Put::Done(Some(getter)),
-            Err(item) if self.items.len() < capacity => {
+            Err(item) if self.has_room(capacity) => {
                 self.items.push(item);
                 Put::Done(None)
             }
@@ -358,12 +538,15 @@ impl<T, B: Buffer<T>> State<T, B> {
         }
     }
 
-    fn take(&mut self, wants: Option<&Predicate<T>>) -> Take<T> {
+    fn take(&mut self, wants: Option<&Predicate<T>>, capacity: usize) -> Take<T> {
         let wanted = |item: &T| wants.is_none_or(|predicate| predicate.ask(item));
         if let Some(item) = self.items.take_first(wanted) {
-            return Take::Done(item, self.refill());
+            return Take::Done(item, self.refill(capacity));
         }
-        let offers = |putting: &mut Putting<T>| putting.as_ref().is_some_and(wanted);
+        let offers = |putting: &mut Putting<T>| match putting {
+            Putting::Item(item) => wanted(item),
+            _ => false,
+        };
         // SAFETY: the lock is held; a predicate cannot use the channel.
         let putter = unsafe { self.putters.win_first(offers) };
         // None of a full buffer was wanted, or there is none, and the item goes straight from hand to hand.
@@ -375,13 +558,95 @@ impl<T, B: Buffer<T>> State<T, B> {
     }
 
     /// There is room for one: that of the putter who has waited for longest.
-    fn refill(&mut self) -> Option<Won<Putting<T>>> {
+    #[inline]
+    fn refill(&mut self, capacity: usize) -> Option<Won<Putting<T>>> {
+        if !self.has_room(capacity) {
+            // An item that came back had overfilled it.
+            return None;
+        }
         // SAFETY: the lock is held.
         let mut putter = unsafe { self.putters.win_first(|_| true) }?;
-        if let Some(item) = putter.slot().take() {
-            self.items.push(item);
+        match putter.slot().take() {
+            Some(item) => self.items.push(item),
+            None => {
+                *putter.slot() = Putting::Room;
+                self.reserved += 1;
+            }
         }
         Some(putter)
+    }
+
+    #[inline]
+    fn has_room(&self, capacity: usize) -> bool {
+        self.items.len() + self.reserved < capacity
+    }
+
+    // ---- choosers ----
+
+    /// For a getter that has to wait, by 7: wins the first chooser other than itself.
+    fn call_chooser(&mut self, capacity: usize, me: Waiter, any: bool) -> Option<Won<Putting<T>>> {
+        if capacity > 0 || !any {
+            return None;
+        }
+        let other = |putting: &mut Putting<T>| matches!(putting, Putting::Chooser(waiter) if !waiter.is_of_the_same(me));
+        // SAFETY: the lock is held.
+        let mut chooser = unsafe { self.putters.win_first(other) }?;
+        *chooser.slot() = Putting::Called;
+        Some(chooser)
+    }
+
+    /// What a chooser can have at once.
+    fn offer(&mut self, capacity: usize) -> Option<Offer<T>> {
+        if self.closed {
+            return Some(Offer::Closed);
+        }
+        if self.has_room(capacity) {
+            self.reserved += 1;
+            return Some(Offer::Room);
+        }
+        self.meet(false)
+    }
+
+    /// The first getter that takes whatever comes and is, or is not, promised to choosers.
+    fn meet(&mut self, promised: bool) -> Option<Offer<T>> {
+        let meets =
+            |getting: &mut Getting<T>| getting.wants.is_none() && getting.promised == promised;
+        // SAFETY: the lock is held.
+        unsafe { self.getters.win_first(meets) }.map(Offer::Met)
+    }
+
+    /// Whether `offer` may have an answer.
+    fn may_offer(&self, capacity: usize, me: Waiter) -> bool {
+        let meets = |waiter: Waiter, getting: &Getting<T>| {
+            getting.wants.is_none() && !getting.promised && !waiter.is_of_the_same(me)
+        };
+        // SAFETY: the lock is held.
+        self.closed || self.has_room(capacity) || unsafe { self.getters.any(meets) }
+    }
+
+    /// Whether `take` may have an answer.
+    fn may_take(&self) -> bool {
+        let offers = |_: Waiter, putting: &Putting<T>| matches!(putting, Putting::Item(_));
+        // SAFETY: the lock is held.
+        self.closed || self.items.len() > 0 || unsafe { self.putters.any(offers) }
+    }
+
+    /// An item that was taken comes back: before all others, or to a getter that has begun to wait.
+    fn restore(&mut self, item: T) -> Option<Won<Getting<T>>> {
+        self.hand_over(item)
+            .map_err(|item| self.items.push_first(item))
+            .ok()
+    }
+}
+
+impl<T> Putting<T> {
+    /// The item, if there is one.
+    #[inline]
+    fn take(&mut self) -> Option<T> {
+        match mem::replace(self, Putting::Taken) {
+            Putting::Item(item) => Some(item),
+            _ => None,
+        }
     }
 }
 
@@ -389,7 +654,7 @@ impl<T> Getting<T> {
     /// Whether the search ends with this getter: it wants the item, or its predicate panicked.
     fn stops(&mut self, item: &T) -> bool {
         let Some(predicate) = &self.wants else {
-            return true;
+            return !self.promised;
         };
         // What the predicate leaves half done is seen by nobody but its owner, in whom the panic goes on.
         match catch_unwind(AssertUnwindSafe(|| predicate.ask(item))) {

@@ -25,6 +25,7 @@
 //! [`mpsc`], [`mpmc`] and [`oneshot`] are std's channels, whose ends say by being dropped that nothing more will come; a [`Queue`] is shared by
 //! all, is closed by a call, and gives those who get a choice.
 
+mod arms;
 mod buffer;
 mod channel;
 mod ends;

@@ -30,8 +30,10 @@
 //! assert_eq!(sums.iter().sum::<u32>(), 5050);
 //! ```
 
-use super::channel::{Bound, Channel, Miss, Terms, TryMiss};
+use super::arms::{receives, transmits, Getter, Grant, Putter};
+use super::channel::{Channel, Miss, Terms, TryMiss};
 use super::ends::{iterators, opaque};
+use crate::rt::choice::{Arm, Bound, Receive, Transmit};
 use crate::rt::header::Why;
 use crate::rt::park::Mode;
 use std::collections::VecDeque;
@@ -81,8 +83,8 @@ fn new<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     (sender, Receiver { shared })
 }
 
-struct Shared<T> {
-    channel: Channel<T>,
+pub(super) struct Shared<T> {
+    pub(super) channel: Channel<T>,
     /// Handles of each kind; none is made of nothing, so a count that has come to zero stays there.
     senders: AtomicUsize,
     receivers: AtomicUsize,
@@ -92,7 +94,7 @@ struct Shared<T> {
 ///
 /// Clones send into the same channel. When the last one is dropped, receivers get what is left and then [`RecvError`].
 pub struct Sender<T> {
-    shared: Arc<Shared<T>>,
+    pub(super) shared: Arc<Shared<T>>,
 }
 
 /// Receives from a channel; made by [`channel`] and [`sync_channel`]. As `std::sync::mpmc::Receiver`.
@@ -100,7 +102,7 @@ pub struct Sender<T> {
 /// Clones receive from the same channel: each message goes to one of them. When the last one is dropped, messages that are
 /// left are dropped as well, and senders that wait have theirs back.
 pub struct Receiver<T> {
-    shared: Arc<Shared<T>>,
+    pub(super) shared: Arc<Shared<T>>,
 }
 
 impl<T> Sender<T> {
@@ -307,6 +309,13 @@ macro_rules! looking {
 looking!(Sender);
 looking!(Receiver);
 opaque!(Sender, Receiver);
+receives!(
+    Receiver<T>,
+    VecDeque<T>,
+    shared.channel,
+    RecvError = RecvError
+);
+transmits!(Sender<T>, shared.channel, SendError<T> = SendError);
 
 /// A wait without an answer of its own to an interruption.
 const fn terms(bound: Bound, why: Why) -> Terms {

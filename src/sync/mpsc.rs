@@ -16,9 +16,12 @@
 //! assert_eq!(receiver.iter().sum::<i32>(), 3);
 //! ```
 
+use super::arms::{receives, transmits, Getter, Grant, Putter};
 use super::ends::{iterators, opaque};
 use super::mpmc;
+use crate::rt::choice::{Arm, Receive, Transmit};
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::RefUnwindSafe;
@@ -261,4 +264,12 @@ impl<T> Clone for SyncSender<T> {
 }
 
 opaque!(Sender, SyncSender, Receiver);
+receives!(
+    Receiver<T>,
+    VecDeque<T>,
+    inner.shared.channel,
+    RecvError = RecvError
+);
+transmits!(Sender<T>, inner.shared.channel, SendError<T> = SendError);
+transmits!(SyncSender<T>, inner.shared.channel, SendError<T> = SendError);
 iterators!();

@@ -11,8 +11,10 @@
 //! assert_eq!(receiver.recv(), Ok(42)); // suspends this task only
 //! ```
 
-use super::channel::{Bound, Channel, Miss, Terms, TryMiss};
+use super::arms::{receives, Getter};
+use super::channel::{Channel, Miss, Terms, TryMiss};
 use super::ends::opaque;
+use crate::rt::choice::{Arm, Bound, Receive};
 use crate::rt::header::Why;
 use crate::rt::park::Mode;
 use std::error::Error;
@@ -172,6 +174,7 @@ impl<T> Drop for Receiver<T> {
 }
 
 opaque!(Sender, Receiver);
+receives!(Receiver<T>, Option<T>, channel, RecvError = RecvError);
 
 // What a panic leaves of a channel is whole: see the locks' rule in `base::lock`.
 impl<T> UnwindSafe for Sender<T> {}

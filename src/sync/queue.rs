@@ -2,8 +2,10 @@
 //!
 //! What happens inside is `channel`'s; here are its names, and its errors.
 
-use super::channel::{Bound, Channel, Miss, Predicate, Terms, TryMiss};
+use super::arms::{receives, transmits, Getter, Grant, Putter};
+use super::channel::{Channel, Miss, Predicate, Terms, TryMiss};
 use super::errors::{GetError, PutError, TryGetError, TryPutError};
+use crate::rt::choice::{Arm, Bound, Receive, Transmit};
 use crate::rt::header::Why;
 use crate::rt::park::{assert_unbound, Mode};
 use std::collections::VecDeque;
@@ -386,6 +388,9 @@ const fn terms(bound: Bound, why: Why) -> Terms {
         mode: Mode::Fallible,
     }
 }
+
+receives!(Queue<T>, VecDeque<T>, channel, GetError = GetError::Closed);
+transmits!(Queue<T>, channel, PutError<T> = PutError::Closed);
 
 // ---- std's traits ----
 
