@@ -4,6 +4,9 @@
 //! shows the median of the rounds, the minimum, and the median ratio to the bare pair of the same round. A round trip
 //! of two tasks has two items and two switches.
 
+mod common;
+
+use common::{per_item, table, Bench};
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 use multitask::sync::Queue;
@@ -12,10 +15,6 @@ use std::hint::black_box;
 use std::sync::{mpsc, Arc};
 use std::thread;
 use std::time::{Duration, Instant};
-
-const ROUNDS: usize = 9;
-
-type Bench = (&'static str, fn(&Scheduler) -> f64);
 
 const BENCHES: &[Bench] = &[
     ("bare resume + suspend", bare_pair),
@@ -35,41 +34,8 @@ const BENCHES: &[Bench] = &[
 ];
 
 fn main() {
-    // `cargo test --benches` only wants to know that it runs.
-    let testing = !std::env::args().any(|arg| arg == "--bench");
-    let rounds = if testing { 1 } else { ROUNDS };
     let scheduler = Scheduler::new().expect("a few descriptors");
-    let mut figures = vec![Vec::new(); BENCHES.len()];
-    for round in 0..=rounds {
-        for ((_, bench), figures) in BENCHES.iter().zip(&mut figures) {
-            let nanoseconds = bench(&scheduler);
-            if round > 0 {
-                figures.push(nanoseconds);
-            }
-        }
-    }
-    println!(
-        "{:32} {:>10} {:>10} {:>10}",
-        "ns each", "median", "minimum", "to bare"
-    );
-    let bare = figures[0].clone();
-    for ((name, _), mut figures) in BENCHES.iter().zip(figures) {
-        let ratios = figures.iter().zip(&bare);
-        let mut ratios: Vec<f64> = ratios.map(|(ours, bare)| ours / bare).collect();
-        let (ratio, middle) = (median(&mut ratios), median(&mut figures));
-        let least = figures[0];
-        println!("{name:32} {middle:>10.2} {least:>10.2} {ratio:>10.2}");
-    }
-}
-
-/// Sorts, and returns the one in the middle.
-fn median(figures: &mut [f64]) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
-}
-
-fn per_item(start: Instant, items: u64) -> f64 {
-    start.elapsed().as_nanos() as f64 / items as f64
+    table(&scheduler, BENCHES, "to bare");
 }
 
 fn bare_pair(_: &Scheduler) -> f64 {

@@ -3,15 +3,14 @@
 //! `cargo bench --bench switch`. Rounds are interleaved, because machines are shared and their speed drifts; each row
 //! shows the median of the rounds, the minimum, and the median ratio to the bare pair of the same round.
 
+mod common;
+
+use common::{median, per_item, table, Bench};
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 use multitask::{sleep_until, spawn, timeout, yield_now, Scheduler};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
-
-const ROUNDS: usize = 9;
-
-type Bench = (&'static str, fn(&Scheduler) -> f64);
 
 const BENCHES: &[Bench] = &[
     ("bare resume + suspend", bare_pair),
@@ -26,51 +25,12 @@ const BENCHES: &[Bench] = &[
 ];
 
 fn main() {
-    // `cargo test --benches` only wants to know that it runs.
-    let testing = !std::env::args().any(|arg| arg == "--bench");
-    let rounds = if testing { 1 } else { ROUNDS };
     let scheduler = Scheduler::new().expect("a few descriptors");
-    let mut figures = vec![Vec::new(); BENCHES.len()];
-    for round in 0..=rounds {
-        for ((_, bench), figures) in BENCHES.iter().zip(&mut figures) {
-            let nanoseconds = bench(&scheduler);
-            if round > 0 {
-                figures.push(nanoseconds);
-            }
-        }
-    }
-    println!(
-        "{:32} {:>10} {:>10} {:>10}",
-        "ns each", "median", "minimum", "to bare"
-    );
-    let bare = figures[0].clone();
-    for ((name, _), mut figures) in BENCHES.iter().zip(figures) {
-        let mut ratios: Vec<f64> = figures
-            .iter()
-            .zip(&bare)
-            .map(|(ours, bare)| ours / bare)
-            .collect();
-        let ratio = median(&mut ratios);
-        let middle = median(&mut figures);
-        println!(
-            "{name:32} {middle:>10.2} {:>10.2} {ratio:>10.2}",
-            figures[0]
-        );
-    }
+    table(&scheduler, BENCHES, "to bare");
     println!(
         "sleep of 100 us: {:.1} us late (median)",
         lateness(&scheduler) / 1e3
     );
-}
-
-/// Sorts, and returns the one in the middle.
-fn median(figures: &mut [f64]) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
-}
-
-fn per_item(start: Instant, items: u64) -> f64 {
-    start.elapsed().as_nanos() as f64 / items as f64
 }
 
 fn bare_pair(_: &Scheduler) -> f64 {

@@ -21,3 +21,6 @@ mod files {}
 
 #[doc = include_str!("../docs/guide/processes.md")]
 mod processes {}
+
+#[doc = include_str!("../docs/guide/coming-from-multitask.md")]
+mod coming_from_multitask {}

@@ -44,6 +44,7 @@ pub mod io;
 pub mod net;
 pub mod os;
 pub mod process;
+pub mod select;
 pub mod signal;
 #[allow(unsafe_code)]
 pub mod sync;

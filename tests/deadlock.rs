@@ -6,7 +6,7 @@ mod common;
 use children::Running;
 use common::OnDrop;
 use multitask::net::{TcpListener, TcpStream};
-use multitask::sync::{self, Queue};
+use multitask::sync::{self, mpsc as channels, oneshot, Queue};
 use multitask::{sleep, spawn, task, yield_now, Scheduler};
 use std::cell::RefCell;
 use std::io::Write;
@@ -46,6 +46,10 @@ fn main() {
         ),
         case!(
             tasks_that_wait_for_locks_are_reported_with_what_they_wait_for,
+            Running::succeeds
+        ),
+        case!(
+            tasks_that_wait_for_channels_are_reported_with_what_they_wait_for,
             Running::succeeds
         ),
         case!(
@@ -394,6 +398,29 @@ fn tasks_that_wait_for_locks_are_reported_with_what_they_wait_for() {
         assert!(report.contains(part), "{part} is missing in {report}");
     }
     drop(group);
+}
+
+fn tasks_that_wait_for_channels_are_reported_with_what_they_wait_for() {
+    let scheduler = Scheduler::new().unwrap();
+    let (full, empty) = (channels::sync_channel(0), channels::channel());
+    let (sender, receiver) = (full.0, empty.1);
+    scheduler.spawn(move || sender.send(1).unwrap());
+    scheduler.spawn(move || receiver.recv().unwrap());
+    let (answer, awaited) = oneshot::channel();
+    scheduler.spawn(move || awaited.recv().unwrap());
+    let report = scheduler.run().unwrap_err().to_string();
+    for part in [
+        "3 tasks",
+        "waiting for the one message of a channel",
+        "waiting to send into a channel",
+        "waiting to receive from a channel",
+    ] {
+        assert!(report.contains(part), "{part} is missing in {report}");
+    }
+    answer.send(3).unwrap();
+    empty.0.send(2).unwrap();
+    assert_eq!(full.1.recv(), Ok(1));
+    scheduler.run().unwrap();
 }
 
 fn the_tasks_of_a_deadlock_are_still_there_and_can_go_on() {

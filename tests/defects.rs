@@ -3,7 +3,7 @@
 mod common;
 
 use common::sockets::{in_tasks, until};
-use common::{ends, settle, LONG};
+use common::{ends, settle, OnDrop, LONG};
 use multitask::io::{wait_readable, Fd};
 use multitask::net::{TcpListener, TcpStream};
 use multitask::os::unix::net::UnixStream;
@@ -268,6 +268,32 @@ fn a_zero_length_turn_sees_ready_io() {
     far.write_all(b"hello").unwrap();
     assert_eq!(scheduler.turn(Some(Duration::ZERO)).unwrap(), 1);
     assert_eq!(reader.join().unwrap(), 5);
+}
+
+#[test]
+fn a_cancelled_parent_inside_scope_cancels_its_children() {
+    ends(|| {
+        let scheduler = Scheduler::new().unwrap();
+        let ended = Rc::new(Cell::new(0));
+        let count = ended.clone();
+        let parent = scheduler.spawn_local(move || {
+            task::scope(|s| {
+                for _ in 0..2 {
+                    s.spawn_local(|| {
+                        let _end = OnDrop(|| count.set(count.get() + 1));
+                        loop {
+                            task::park();
+                        }
+                    });
+                }
+            });
+        });
+        settle(&scheduler);
+        parent.cancel();
+        scheduler.run().unwrap();
+        assert!(parent.join().unwrap_err().is_cancelled());
+        assert_eq!(ended.get(), 2);
+    });
 }
 
 #[test]

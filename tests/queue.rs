@@ -77,6 +77,28 @@ fn a_bounded_queue_holds_its_capacity_and_no_more() {
 }
 
 #[test]
+fn a_queue_contains_what_was_put_and_not_got() {
+    let queue = Queue::bounded(2);
+    queue.put(1).unwrap();
+    queue.put(2).unwrap();
+    assert!(queue.contains(&1) && queue.contains(&2) && !queue.contains(&3));
+    queue.get().unwrap();
+    assert!(!queue.contains(&1) && queue.contains(&2));
+    // One whose comparison uses the queue finds it locked, and says so.
+    struct Odd(std::rc::Weak<Queue<Odd>>);
+    impl PartialEq for Odd {
+        fn eq(&self, _: &Self) -> bool {
+            self.0.upgrade().unwrap().is_empty()
+        }
+    }
+    let odd = Rc::new(Queue::unbounded());
+    let one = || Odd(Rc::downgrade(&odd));
+    odd.put(one()).unwrap();
+    assert!(catch_unwind(AssertUnwindSafe(|| odd.contains(&one()))).is_err());
+    assert_eq!(odd.len(), 1);
+}
+
+#[test]
 fn a_put_into_a_full_queue_waits_until_there_is_room() {
     let scheduler = Scheduler::new().unwrap();
     let queue = Rc::new(Queue::bounded(1));

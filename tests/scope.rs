@@ -130,7 +130,7 @@ fn three_in_a_scope(scheduler: &Scheduler, ends: &Drops) -> multitask::JoinHandl
 }
 
 #[test]
-fn a_cancelled_parent_inside_scope_cancels_its_children() {
+fn a_cancel_reaches_the_tasks_of_a_scope_at_every_turn() {
     ends(|| {
         // At the first suspension, at the second, and so on: before its tasks have begun, and in their midst.
         for turns in 0..8 {

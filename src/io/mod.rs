@@ -22,6 +22,7 @@
 //! standard streams ask the kernel for calls that do not wait by themselves (`RWF_NOWAIT`); where it has none, they make sure that
 //! the descriptor is ready, and make one call then. Only the ends of a [`pipe()`] are non-blocking inside, as sockets are.
 
+pub(crate) mod arm;
 pub(crate) mod fd;
 mod gate;
 pub(crate) mod pipe;

@@ -7,12 +7,13 @@
 //!    sources that share it.
 
 use crate::error::Timeout;
-use crate::rt::header::{Why, CX};
+use crate::rt::header::{Header, Why, CX};
+use crate::rt::home::Home;
 use crate::rt::park::{charge, interrupt_if_due, me, park, Interrupt, Mode, Outcome};
 use crate::rt::reactor::{Interests, Nodes, Port};
 use crate::rt::unwind::can_raise;
 use crate::rt::waiter::{Node, Waiter};
-use crate::rt::worker::{with_default, with_running, Worker};
+use crate::rt::worker::{with_default, with_local, with_running, Worker};
 use crate::sys::fd::{poll_any, set_nonblocking, Poll};
 use std::array;
 use std::io;
@@ -175,7 +176,7 @@ impl<T: AsFd> Source<T> {
 
     /// To be read before a call that may have to wait. Without a port there was no event yet: registering brings those
     /// of the past.
-    fn tick(&self, interests: Interests) -> u32 {
+    pub(super) fn tick(&self, interests: Interests) -> u32 {
         self.port.get().map_or(0, |port| port.tick(interests))
     }
 
@@ -233,6 +234,35 @@ impl Source<OwnedFd> {
         let source = Source::assemble(fd.try_clone_to_owned()?, Arc::default());
         source.port.get_or_init(Port::new);
         Ok(source)
+    }
+
+    // ---- in a wait for several things ----
+
+    /// Has the worker of `home` watch the descriptor; false if it is not of this thread.
+    ///
+    /// # Errors
+    /// The descriptor cannot be watched.
+    pub(super) fn register(&self, home: &Home<Header>) -> io::Result<bool> {
+        let port = self.port.get_or_init(Port::new);
+        let fd = self.inner.as_fd();
+        with_local(home, |worker| port.register(fd, &worker.reactor))
+            .transpose()
+            .map(|registered| registered.is_some())
+    }
+
+    /// Adds a waiter; false if an event came after `tick` was read.
+    ///
+    /// # Safety
+    /// `nodes` stay where they are until `delist` was called with them.
+    pub(super) unsafe fn enlist(&self, interests: Interests, tick: u32, nodes: &Nodes) -> bool {
+        let port = self.port.get_or_init(Port::new);
+        // SAFETY: the caller's promise.
+        unsafe { port.enlist(interests, tick, nodes) }
+    }
+
+    /// Takes the waiter out where it is still in.
+    pub(super) fn delist(&self, interests: Interests, nodes: &Nodes) {
+        self.port.get_or_init(Port::new).delist(interests, nodes);
     }
 }
 

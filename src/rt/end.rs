@@ -162,13 +162,24 @@ impl Header {
     /// Asks for `joiner`, a wait of the caller, to be woken at the end; false if the end has come.
     #[inline]
     pub(crate) fn set_joiner(&self, joiner: Waiter) -> bool {
+        self.set_joiner_of(joiner, self.is_neighbour())
+    }
+
+    /// As `set_joiner`, for a wait that others know as well: they may be anywhere.
+    pub(crate) fn set_joiner_among_others(&self, joiner: Waiter) -> bool {
+        self.set_joiner_of(joiner, false)
+    }
+
+    /// `local`: the task ends on this thread, and nobody else has been shown `joiner`.
+    #[inline]
+    fn set_joiner_of(&self, joiner: Waiter, local: bool) -> bool {
         let state = self.join.load(Ordering::Acquire);
         if state & DONE != 0 {
             return false;
         }
         // SAFETY: invariant 2; the handle has one owner, and it is not joining yet.
         unsafe { *self.joiner.get() = Some(joiner.raw()) };
-        if self.is_neighbour() {
+        if local {
             // By 3: the task ends on this thread, and not now.
             self.join.store(state | JOINING | LOCAL, Ordering::Relaxed);
             return true;

@@ -136,6 +136,11 @@ pub(crate) enum Why {
     Event,
     Notify,
     WaitGroup,
+    Receive,
+    Send,
+    Oneshot,
+    Select,
+    SelectReady,
 }
 
 impl Why {
@@ -170,6 +175,11 @@ impl Why {
             Why::Event => "waiting for an event",
             Why::Notify => "waiting to be notified",
             Why::WaitGroup => "waiting for a group to be done",
+            Why::Receive => "waiting to receive from a channel",
+            Why::Send => "waiting to send into a channel",
+            Why::Oneshot => "waiting for the one message of a channel",
+            Why::Select => "waiting for the first of several things",
+            Why::SelectReady => "waiting for the first of several things, a descriptor among them",
         }
     }
 
@@ -184,6 +194,7 @@ impl Why {
                 | Why::Ready
                 | Why::Child
                 | Why::Signal
+                | Why::SelectReady
         )
     }
 }

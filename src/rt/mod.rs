@@ -1,6 +1,8 @@
 //! The machine: tasks, their stacks, and the loop that runs them. Read from the bottom of this list upwards, or
 //! from `worker` down.
 
+pub(crate) mod choice;
+
 pub(crate) mod scheduler;
 
 pub(crate) mod park;

@@ -66,6 +66,11 @@ impl Waiter {
         self.header
     }
 
+    /// Whether both are waits of one task or thread.
+    pub(crate) fn is_of_the_same(self, other: Waiter) -> bool {
+        std::ptr::eq(self.header, other.header)
+    }
+
     /// What `from_raw` needs besides the header.
     pub(crate) fn raw(self) -> (&'static Header, u64) {
         (self.header, self.waiting)
@@ -381,6 +386,17 @@ impl<S> WaitList<S> {
                 return Some(Won(node));
             }
         }
+    }
+
+    /// Whether a wait that is in the list, over or not, is `wanted`.
+    ///
+    /// # Safety
+    /// The caller has exclusive use of this list, and `wanted` does not use it.
+    pub(crate) unsafe fn any(&self, mut wanted: impl FnMut(Waiter, &S) -> bool) -> bool {
+        // SAFETY: a node that is in the list lives, by the promise of `push`, and the caller has the slot.
+        let asked = |node: &Node<S>| wanted(node.waiter, unsafe { &*node.slot.get() });
+        // SAFETY: as above; nothing is taken out.
+        unsafe { self.0.find(asked) }.is_some()
     }
 
     /// Wakes all, first come first.

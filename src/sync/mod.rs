@@ -27,15 +27,25 @@
 //! producer.join().unwrap();
 //! assert_eq!(consumer.join().unwrap(), 15);
 //! ```
+//!
+//! [`mpsc`], [`mpmc`] and [`oneshot`] are std's channels, whose ends say by being dropped that nothing more will come; a [`Queue`] is shared by
+//! all, is closed by a call, and gives those who get a choice.
 
+mod arms;
 mod barrier;
+mod buffer;
+mod channel;
 mod condvar;
+mod ends;
 mod errors;
 mod event;
 mod lazy_lock;
+pub mod mpmc;
+pub mod mpsc;
 mod mutex;
 mod once;
 mod once_lock;
+pub mod oneshot;
 mod poison;
 mod queue;
 mod raw_mutex;

@@ -1,32 +1,17 @@
 //! [`Queue`]: items go from those who put to those who get, in order, and none is lost.
 //!
-//! 1. One lock guards a queue. Nobody suspends or wakes others while holding it, but for the rare ends of a queue, and
-//!    no destructor of an item runs under it.
-//! 2. A getter waits only if it wants none of the items that are here, buffered or in the hands of waiting putters; so
-//!    whoever puts asks the waiting getters first, in the order in which they came, and whoever gets need not.
-//! 3. A putter waits only while the buffer is full: who makes room moves the item of the first of them in.
-//! 4. A waiting getter or putter has a node in a wait list, and what is handed over lies in the node. Whoever
-//!    hands over has won the node's wait before, by one compare-exchange: a waiter that timed out or was cancelled cannot
-//!    be won, and the next one is tried. So an item is always in one pair of hands.
-//! 5. A node is in its list, by the lock, until its wait is won through the list, or its owner has taken it out.
-//!
-//! Handing over directly, instead of leaving the item for whom it wakes, keeps the order among waiters: nobody can take
-//! the item in between.
-//!
-//! Predicates run under the lock, on behalf of whoever puts: that makes each operation one step, with one answer, at the cost
-//! of what a predicate may do (see `Queue::get_matching`). Asking a getter in its own task instead would leave the item
-//! undecided until that task runs: a `try_put` could not answer, and items behind it would overtake it or wait.
+//! What happens inside is `channel`'s; here are its names, and its errors.
 
+use super::arms::{receives, transmits, Getter, Grant, Putter};
+use super::channel::{Channel, Miss, Predicate, Terms, TryMiss};
 use super::errors::{GetError, PutError, TryGetError, TryPutError};
-use crate::base::lock::{Lock, Locked};
+use crate::rt::choice::{Arm, Bound, Receive, Transmit};
 use crate::rt::header::Why;
-use crate::rt::park::{assert_unbound, bound, charge, park, Mode, Outcome};
-use crate::rt::waiter::{Node, WaitList, Waiter, Won};
-use std::any::Any;
+use crate::rt::park::{assert_unbound, Mode};
 use std::collections::VecDeque;
-use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe, RefUnwindSafe, UnwindSafe};
+use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::{Duration, Instant};
-use std::{fmt, mem};
 
 /// A first-in-first-out queue for any number of producers and consumers, tasks and threads alike.
 ///
@@ -66,32 +51,7 @@ use std::{fmt, mem};
 /// std::thread::spawn(move || queue.get());
 /// ```
 pub struct Queue<T> {
-    /// Items that are buffered; `usize::MAX` is unbounded.
-    capacity: usize,
-    state: Lock<State<T>>,
-}
-
-struct State<T> {
-    items: VecDeque<T>,
-    closed: bool,
-    getters: WaitList<Getting<T>>,
-    putters: WaitList<Putting<T>>,
-}
-
-/// The item is there until somebody takes it.
-type Putting<T> = Option<T>;
-
-struct Getting<T> {
-    /// `None` wants any item.
-    wants: Option<Predicate<T>>,
-    /// Woken without one: the queue was closed.
-    answer: Option<Answer<T>>,
-}
-
-enum Answer<T> {
-    Item(T),
-    /// What the predicate panicked with.
-    Panic(Box<dyn Any + Send>),
+    channel: Channel<T>,
 }
 
 impl<T> Queue<T> {
@@ -117,13 +77,7 @@ impl<T> Queue<T> {
 
     const fn new(capacity: usize, items: VecDeque<T>) -> Self {
         Queue {
-            capacity,
-            state: Lock::new(State {
-                items,
-                closed: false,
-                getters: WaitList::new(),
-                putters: WaitList::new(),
-            }),
+            channel: Channel::new(capacity, items),
         }
     }
 
@@ -349,16 +303,12 @@ impl<T> Queue<T> {
     /// [`TryPutError::Full`] or [`TryPutError::Closed`] gives the item back.
     #[inline]
     pub fn try_put(&self, item: T) -> Result<(), TryPutError<T>> {
-        charge();
-        let mut state = self.lock();
-        match state.put(item, self.capacity) {
-            Put::Done(getter) => {
-                leave(state, getter);
-                Ok(())
-            }
-            Put::Closed(item) => Err(TryPutError::Closed(item)),
-            Put::Full(item) => Err(TryPutError::Full(item)),
-        }
+        self.channel
+            .try_put(item)
+            .map_err(|(item, miss)| match miss {
+                TryMiss::Closed => TryPutError::Closed(item),
+                TryMiss::NotNow => TryPutError::Full(item),
+            })
     }
 
     // ---- closing and looking ----
@@ -369,22 +319,35 @@ impl<T> Queue<T> {
     /// Getters that wait are told, for nothing is left for them; putters that wait have their items back.
     pub fn close(&self) {
         assert_unbound();
-        let mut state = self.lock();
-        state.closed = true;
-        // SAFETY: the lock is held.
-        unsafe { state.getters.wake_all() };
-        // SAFETY: as above.
-        unsafe { state.putters.wake_all() };
+        self.channel.close();
     }
 
     /// Whether [`close`](Queue::close) was called.
     pub fn is_closed(&self) -> bool {
-        self.look().closed
+        self.channel.is_closed()
     }
 
     /// How many items are here; those of putters who wait do not count.
     pub fn len(&self) -> usize {
-        self.look().items.len()
+        self.channel.len()
+    }
+
+    /// Whether an item that is here equals `item`; those of putters who wait do not count. Looks at all of them.
+    ///
+    /// ```
+    /// use multitask::sync::Queue;
+    ///
+    /// let queue = Queue::from_iter(["one", "two"]);
+    /// assert!(queue.contains(&"two") && !queue.contains(&"three"));
+    /// ```
+    ///
+    /// # Panics
+    /// If `==` panics, or waits, or uses a queue: it runs while this one is locked.
+    pub fn contains(&self, item: &T) -> bool
+    where
+        T: PartialEq,
+    {
+        self.channel.contains(item)
     }
 
     /// Whether no item is here. With a capacity of 0, always.
@@ -394,12 +357,12 @@ impl<T> Queue<T> {
 
     /// Whether there is no room for another item. With a capacity of 0, always.
     pub fn is_full(&self) -> bool {
-        self.len() >= self.capacity
+        self.channel.is_full()
     }
 
     /// How many items there is room for; `None` if there is no limit.
     pub fn capacity(&self) -> Option<usize> {
-        (self.capacity != usize::MAX).then_some(self.capacity)
+        self.channel.capacity()
     }
 
     // ---- behind all of these ----
@@ -407,282 +370,45 @@ impl<T> Queue<T> {
     /// `wants` points to what outlives the call.
     #[inline(always)]
     fn get_within(&self, wants: Option<Predicate<T>>, bound: Bound) -> Result<T, GetError> {
-        charge();
-        let mut state = self.lock();
-        match state.take(wants.as_ref()) {
-            Take::Done(item, putter) => {
-                leave(state, putter);
-                return Ok(item);
-            }
-            Take::Closed => return Err(GetError::Closed),
-            Take::Empty => {}
-        }
-        let answer = None;
-        let node = Node::with(Waiter::here(), Getting { wants, answer });
-        // SAFETY: the lock is held; `waits` takes it out.
-        unsafe { state.getters.push(&node) };
-        drop(state);
-        let waits = Waits {
-            queue: self,
-            node: &node,
-            list: |state| &state.getters,
-        };
-        let outcome = park(node.waiter(), bound.deadline(), Why::Get, Mode::Fallible);
-        waits.end(outcome);
-        node.into_slot().unpack(outcome)
+        self.channel
+            .get(wants, terms(bound, Why::Get))
+            .map_err(|miss| match miss {
+                Miss::Closed => GetError::Closed,
+                Miss::TimedOut => GetError::Timeout,
+                Miss::Interrupted(interrupt) => interrupt.into(),
+            })
     }
 
     #[inline]
     fn try_get_wanted(&self, wants: Option<Predicate<T>>) -> Result<T, TryGetError> {
-        charge();
-        let mut state = self.lock();
-        match state.take(wants.as_ref()) {
-            Take::Done(item, putter) => {
-                leave(state, putter);
-                Ok(item)
-            }
-            Take::Closed => Err(TryGetError::Closed),
-            Take::Empty => Err(TryGetError::Empty),
-        }
+        self.channel.try_get(wants).map_err(|miss| match miss {
+            TryMiss::Closed => TryGetError::Closed,
+            TryMiss::NotNow => TryGetError::Empty,
+        })
     }
 
     #[inline(always)]
     fn put_within(&self, item: T, bound: Bound) -> Result<(), PutError<T>> {
-        charge();
-        let mut state = self.lock();
-        let item = match state.put(item, self.capacity) {
-            Put::Done(getter) => {
-                leave(state, getter);
-                return Ok(());
-            }
-            Put::Closed(item) => return Err(PutError::Closed(item)),
-            Put::Full(item) => item,
-        };
-        let node = Node::with(Waiter::here(), Some(item));
-        // SAFETY: the lock is held; `waits` takes it out.
-        unsafe { state.putters.push(&node) };
-        drop(state);
-        let waits = Waits {
-            queue: self,
-            node: &node,
-            list: |state| &state.putters,
-        };
-        let outcome = park(node.waiter(), bound.deadline(), Why::Put, Mode::Fallible);
-        waits.end(outcome);
-        has_put(node.into_slot(), outcome)
-    }
-
-    fn look(&self) -> Locked<'_, State<T>> {
-        assert_unbound();
-        self.lock()
-    }
-
-    /// After `charge` or `assert_unbound`: the lock may be held by a caller of the predicate that calls.
-    #[inline]
-    fn lock(&self) -> Locked<'_, State<T>> {
-        self.state.lock()
+        self.channel
+            .put(item, terms(bound, Why::Put))
+            .map_err(|(item, miss)| match miss {
+                Miss::Closed => PutError::Closed(item),
+                Miss::TimedOut => PutError::Timeout(item),
+                Miss::Interrupted(interrupt) => PutError::interrupted(interrupt, item),
+            })
     }
 }
 
-/// The partner of an operation goes on when the lock is free again: he may be on another thread and come for it.
-#[inline]
-fn leave<T, S>(state: Locked<'_, State<T>>, partner: Option<Won<S>>) {
-    drop(state);
-    drop(partner);
-}
-
-/// What came of putting without waiting.
-enum Put<T> {
-    /// And the getter that has it, if one waited.
-    Done(Option<Won<Getting<T>>>),
-    Closed(T),
-    Full(T),
-}
-
-/// What came of getting without waiting.
-enum Take<T> {
-    /// And the putter who was served by it, if one waited.
-    Done(T, Option<Won<Putting<T>>>),
-    Closed,
-    Empty,
-}
-
-impl<T> State<T> {
-    fn put(&mut self, item: T, capacity: usize) -> Put<T> {
-        if self.closed {
-            return Put::Closed(item);
-        }
-        match self.hand_over(item) {
-            Ok(getter) => Put::Done(Some(getter)),
-            Err(item) if self.items.len() < capacity => {
-                self.items.push_back(item);
-                Put::Done(None)
-            }
-            Err(item) => Put::Full(item),
-        }
-    }
-
-    /// Gives `item` to the first getter that wants it.
-    fn hand_over(&mut self, item: T) -> Result<Won<Getting<T>>, T> {
-        loop {
-            // SAFETY: the lock is held; a predicate cannot use the queue.
-            let getter = unsafe { self.getters.win_first(|getting| getting.stops(&item)) };
-            let Some(mut getter) = getter else {
-                return Err(item);
-            };
-            let answer = &mut getter.slot().answer;
-            if answer.is_none() {
-                *answer = Some(Answer::Item(item));
-                return Ok(getter);
-            }
-            // Its predicate panicked: it goes on with that, and the next one is asked.
-        }
-    }
-
-    fn take(&mut self, wants: Option<&Predicate<T>>) -> Take<T> {
-        let wanted = |item: &T| wants.is_none_or(|predicate| predicate.ask(item));
-        if let Some(item) = self.take_buffered(wanted) {
-            return Take::Done(item, self.refill());
-        }
-        let offers = |putting: &mut Putting<T>| putting.as_ref().is_some_and(wanted);
-        // SAFETY: the lock is held; a predicate cannot use the queue.
-        let putter = unsafe { self.putters.win_first(offers) };
-        // None of a full buffer was wanted, or there is none, and the item goes straight from hand to hand.
-        match putter.and_then(|mut putter| Some((putter.slot().take()?, putter))) {
-            Some((item, putter)) => Take::Done(item, Some(putter)),
-            None if self.closed => Take::Closed,
-            None => Take::Empty,
-        }
-    }
-
-    /// Takes the first that is wanted out of the buffer.
-    fn take_buffered(&mut self, wanted: impl Fn(&T) -> bool) -> Option<T> {
-        // The first, if any will do: nothing has to be moved.
-        if wanted(self.items.front()?) {
-            return self.items.pop_front();
-        }
-        let behind = self.items.iter().skip(1).position(wanted)?;
-        self.items.remove(1 + behind)
-    }
-
-    /// There is room for one: that of the putter who has waited for longest.
-    fn refill(&mut self) -> Option<Won<Putting<T>>> {
-        // SAFETY: the lock is held.
-        let mut putter = unsafe { self.putters.win_first(|_| true) }?;
-        self.items.extend(putter.slot().take());
-        Some(putter)
+const fn terms(bound: Bound, why: Why) -> Terms {
+    Terms {
+        bound,
+        why,
+        mode: Mode::Fallible,
     }
 }
 
-impl<T> Getting<T> {
-    /// Whether the search ends with this getter: it wants the item, or its predicate panicked.
-    fn stops(&mut self, item: &T) -> bool {
-        let Some(predicate) = &self.wants else {
-            return true;
-        };
-        // What the predicate leaves half done is seen by nobody but its owner, in whom the panic goes on.
-        match catch_unwind(AssertUnwindSafe(|| predicate.ask(item))) {
-            Ok(wanted) => wanted,
-            Err(panic) => {
-                self.answer = Some(Answer::Panic(panic));
-                true
-            }
-        }
-    }
-
-    fn unpack(self, outcome: Outcome) -> Result<T, GetError> {
-        match (self.answer, outcome) {
-            (Some(Answer::Item(item)), _) => Ok(item),
-            (Some(Answer::Panic(panic)), _) => resume_unwind(panic),
-            (None, Outcome::Woken) => Err(GetError::Closed),
-            (None, Outcome::TimedOut) => Err(GetError::Timeout),
-            (None, Outcome::Interrupted(interrupt)) => Err(interrupt.into()),
-        }
-    }
-}
-
-fn has_put<T>(putting: Putting<T>, outcome: Outcome) -> Result<(), PutError<T>> {
-    let Some(item) = putting else { return Ok(()) };
-    Err(match outcome {
-        Outcome::Woken => PutError::Closed(item),
-        Outcome::TimedOut => PutError::Timeout(item),
-        Outcome::Interrupted(interrupt) => PutError::interrupted(interrupt, item),
-    })
-}
-
-/// How long a wait may last. The clock is read only if there is a wait.
-#[derive(Clone, Copy)]
-enum Bound {
-    Never,
-    For(Duration),
-    Until(Instant),
-}
-
-impl Bound {
-    #[inline]
-    fn deadline(self) -> Option<Instant> {
-        match self {
-            Bound::Never => None,
-            Bound::For(timeout) => Instant::now().checked_add(timeout),
-            Bound::Until(deadline) => Some(deadline),
-        }
-    }
-}
-
-/// A node that is in one of the queue's lists; taken out when this is dropped, however the wait ends.
-struct Waits<'a, T, S> {
-    queue: &'a Queue<T>,
-    node: &'a Node<S>,
-    list: fn(&State<T>) -> &WaitList<S>,
-}
-
-impl<T, S> Waits<'_, T, S> {
-    /// After a wait that did not unwind.
-    #[inline]
-    fn end(self, outcome: Outcome) {
-        if outcome == Outcome::Woken {
-            // Who won the wait has taken the node out.
-            mem::forget(self);
-        }
-    }
-}
-
-impl<T, S> Drop for Waits<'_, T, S> {
-    fn drop(&mut self) {
-        let state = self.queue.lock();
-        // SAFETY: the lock is held, and the node has been in this list only.
-        unsafe { (self.list)(&state).remove(self.node) }
-    }
-}
-
-/// A getter's predicate, which lies on its stack, with its type forgotten. `Send` by the bounds of those who make one.
-struct Predicate<T> {
-    data: *mut (),
-    ask: unsafe fn(*mut (), &T) -> bool,
-}
-
-impl<T> Predicate<T> {
-    fn of<F: FnMut(&T) -> bool + Send>(predicate: &mut F) -> Self {
-        /// # Safety
-        /// `data` points to an `F` that lives, and that nobody else uses now.
-        unsafe fn ask<T, F: FnMut(&T) -> bool>(data: *mut (), item: &T) -> bool {
-            // SAFETY: the caller's promise.
-            let predicate = unsafe { &mut *data.cast::<F>() };
-            predicate(item)
-        }
-        Predicate {
-            data: (predicate as *mut F).cast(),
-            ask: ask::<T, F>,
-        }
-    }
-
-    /// Called under the queue's lock, by the getter itself or about its node in the list.
-    fn ask(&self, item: &T) -> bool {
-        // SAFETY: it lives while its owner is in the call that made it, which does not end before its node is out of
-        // the list; the lock keeps others from it.
-        bound(|| unsafe { (self.ask)(self.data, item) })
-    }
-}
+receives!(Queue<T>, VecDeque<T>, channel, GetError = GetError::Closed);
+transmits!(Queue<T>, channel, PutError<T> = PutError::Closed);
 
 // ---- std's traits ----
 
@@ -706,14 +432,10 @@ impl<T> FromIterator<T> for Queue<T> {
 
 impl<T> fmt::Debug for Queue<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (len, closed) = {
-            let state = self.look();
-            (state.items.len(), state.closed)
-        };
         f.debug_struct("Queue")
-            .field("len", &len)
+            .field("len", &self.len())
             .field("capacity", &self.capacity())
-            .field("closed", &closed)
+            .field("closed", &self.is_closed())
             .finish_non_exhaustive()
     }
 }

@@ -24,6 +24,7 @@
 //! A task's stack has a fixed size; see [`Builder::stack_size`]. Overflowing it ends the process with a message that
 //! names the task.
 
+pub(crate) mod arm;
 mod current;
 mod join;
 mod join_set;

@@ -1,0 +1,67 @@
+//! [`Buffer`]: where a channel keeps what nobody waits for. It locks nothing and knows no waiters.
+
+use std::collections::VecDeque;
+
+/// Items in the order in which they were pushed.
+pub trait Buffer<T>: Default {
+    fn len(&self) -> usize;
+
+    /// Only while there is room: it is the channel that counts.
+    fn push(&mut self, item: T);
+
+    /// As `push`, before all others.
+    fn push_first(&mut self, item: T);
+
+    /// Takes out the first that is wanted; each is asked about once, in order.
+    fn take_first(&mut self, wanted: impl Fn(&T) -> bool) -> Option<T>;
+}
+
+/// For any number.
+impl<T> Buffer<T> for VecDeque<T> {
+    #[inline]
+    fn len(&self) -> usize {
+        VecDeque::len(self)
+    }
+
+    #[inline]
+    fn push(&mut self, item: T) {
+        self.push_back(item);
+    }
+
+    fn push_first(&mut self, item: T) {
+        self.push_front(item);
+    }
+
+    #[inline]
+    fn take_first(&mut self, wanted: impl Fn(&T) -> bool) -> Option<T> {
+        // The first, if any will do: nothing has to be moved.
+        if wanted(self.front()?) {
+            return self.pop_front();
+        }
+        let behind = self.iter().skip(1).position(wanted)?;
+        self.remove(1 + behind)
+    }
+}
+
+/// For one: it needs no allocation of its own.
+impl<T> Buffer<T> for Option<T> {
+    #[inline]
+    fn len(&self) -> usize {
+        usize::from(self.is_some())
+    }
+
+    #[inline]
+    fn push(&mut self, item: T) {
+        debug_assert!(self.is_none());
+        *self = Some(item);
+    }
+
+    fn push_first(&mut self, item: T) {
+        self.push(item);
+    }
+
+    #[inline]
+    fn take_first(&mut self, wanted: impl Fn(&T) -> bool) -> Option<T> {
+        self.take_if(|item| wanted(item))
+    }
+}

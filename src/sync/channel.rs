@@ -1,0 +1,731 @@
+//! [`Channel`]: the one core behind queues and channels. Items go from those who put to those who get, in order, and none is
+//! lost.
+//!
+//! 1. One lock guards a channel, and an operation takes it once. Nobody suspends or wakes others while holding it, but for the
+//!    rare ends of a channel, and no destructor of an item runs under it.
+//! 2. A getter waits only if it wants none of the items that are here, buffered or in the hands of waiting putters; so
+//!    whoever puts asks the waiting getters first, in the order in which they came, and whoever gets need not.
+//! 3. A putter waits only while the buffer is full: who makes room moves the item of the first of them in.
+//! 4. A waiting getter or putter has a node in a wait list, and what is handed over lies in the node. Whoever
+//!    hands over has won the node's wait before, by one compare-exchange: a waiter that timed out or was cancelled cannot
+//!    be won, and the next one is tried. So an item is always in one pair of hands.
+//! 5. A node is in its list, by the lock, until its wait is won through the list, or its owner has taken it out.
+//! 6. A *chooser* is a putter that waits for several things at once and makes its item only when it is chosen. What it is given is
+//!    an [`Offer`]: room in the buffer that nobody else may fill, or, where there is no buffer, a getter that stands still. It redeems
+//!    it, or declines it.
+//! 7. Where there is no buffer, a getter that finds a chooser waiting *calls* it: wins its wait, and waits itself as one that was promised,
+//!    which no other putter serves. The chooser then meets a promised getter, if one is still there; until it comes to that,
+//!    the getter may time out or be cancelled as ever. Each chooser that was called takes away one promised getter at the most, so none is
+//!    left behind.
+//!
+//! Handing over directly, instead of leaving the item for whom it wakes, keeps the order among waiters: nobody can take
+//! the item in between.
+//!
+//! Predicates run under the lock, on behalf of whoever puts: that makes each operation one step, with one answer, at the cost
+//! of what a predicate may do (see `Queue::get_matching`). Asking a getter in its own task instead would leave the item
+//! undecided until that task runs: a `try_put` could not answer, and items behind it would overtake it or wait.
+
+use super::buffer::Buffer;
+use crate::base::lock::{Lock, Locked};
+use crate::rt::choice::Bound;
+use crate::rt::header::Why;
+use crate::rt::park::{assert_unbound, bound, charge, park, Interrupt, Mode, Outcome};
+use crate::rt::waiter::{Node, WaitList, Waiter, Won};
+use std::any::Any;
+use std::cell::UnsafeCell;
+use std::collections::VecDeque;
+use std::mem;
+use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
+
+/// See the head of this file.
+pub struct Channel<T, B = VecDeque<T>> {
+    /// Items that are buffered; `usize::MAX` is unbounded.
+    capacity: usize,
+    state: Lock<State<T, B>>,
+}
+
+struct State<T, B> {
+    items: B,
+    /// Room that was offered to choosers.
+    reserved: usize,
+    /// Nothing more can be put.
+    closed: bool,
+    getters: WaitList<Getting<T>>,
+    putters: WaitList<Putting<T>>,
+}
+
+pub(super) enum Putting<T> {
+    /// Here until somebody takes it.
+    Item(T),
+    Taken,
+    /// There will be an item when it is chosen. Whose wait it is: nobody meets himself.
+    Chooser(Waiter),
+    /// A chooser that has been offered room.
+    Room,
+    /// A chooser that a getter was promised to.
+    Called,
+}
+
+pub(super) struct Getting<T> {
+    /// `None` wants any item.
+    wants: Option<Predicate<T>>,
+    /// A chooser was called for it; others leave it alone.
+    promised: bool,
+    /// Woken without one: the channel was closed.
+    answer: Option<Answer<T>>,
+}
+
+enum Answer<T> {
+    Item(T),
+    /// What the predicate panicked with.
+    Panic(Box<dyn Any + Send>),
+    /// The chooser that it had met declined: it is to look again.
+    Again,
+}
+
+/// What a chooser was given; it has to be redeemed or declined.
+#[must_use]
+pub(super) enum Offer<T> {
+    Closed,
+    Room,
+    Met(Won<Getting<T>>),
+}
+
+/// Where a node is while it is in a list, for a wait that does not stand in one call.
+pub(super) type Place<S> = UnsafeCell<Option<Node<S>>>;
+
+/// Why a waiting operation did not do what it was to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Miss {
+    Closed,
+    TimedOut,
+    /// Only in a wait that can say so ([`Mode::Fallible`]).
+    Interrupted(Interrupt),
+}
+
+/// Why an operation that does not wait did not do what it was to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TryMiss {
+    Closed,
+    /// Empty, or full.
+    NotNow,
+}
+
+/// How a wait is made: how long it may last, what it is called in reports, and whether its caller can be told of an interruption.
+#[derive(Clone, Copy)]
+pub(super) struct Terms {
+    pub(super) bound: Bound,
+    pub(super) why: Why,
+    pub(super) mode: Mode,
+}
+
+impl<T, B> Channel<T, B> {
+    /// One that holds `capacity` items beside those of putters who wait; `usize::MAX` is unbounded.
+    pub(super) const fn new(capacity: usize, items: B) -> Self {
+        Channel {
+            capacity,
+            state: Lock::new(State {
+                items,
+                reserved: 0,
+                closed: false,
+                getters: WaitList::new(),
+                putters: WaitList::new(),
+            }),
+        }
+    }
+
+    /// After `charge` or `assert_unbound`: the lock may be held by a caller of the predicate that calls.
+    #[inline]
+    fn lock(&self) -> Locked<'_, State<T, B>> {
+        self.state.lock()
+    }
+}
+
+impl<T, B: Buffer<T>> Channel<T, B> {
+    /// Takes the first item that `wants` says yes to; waits for one if there is none.
+    ///
+    /// `wants` points to what outlives the call.
+    // Inlined, as all that suspends: see `Switch::suspend`.
+    #[inline(always)]
+    pub(super) fn get(&self, wants: Option<Predicate<T>>, terms: Terms) -> Result<T, Miss> {
+        charge();
+        let mut wants = wants;
+        let mut deadline = None;
+        loop {
+            let mut state = self.lock();
+            match state.take(wants.as_ref(), self.capacity) {
+                Take::Done(item, putter) => {
+                    leave(state, putter);
+                    return Ok(item);
+                }
+                Take::Closed => return Err(Miss::Closed),
+                Take::Empty => {}
+            }
+            let waiter = Waiter::here();
+            let called = state.call_chooser(self.capacity, waiter, wants.is_none());
+            let getting = Getting {
+                wants,
+                promised: called.is_some(),
+                answer: None,
+            };
+            let node = Node::with(waiter, getting);
+            // SAFETY: the lock is held; `waits` takes it out.
+            unsafe { state.getters.push(&node) };
+            leave(state, called);
+            let waits = Waits {
+                channel: self,
+                node: &node,
+                list: |state| &state.getters,
+            };
+            let until = *deadline.get_or_insert_with(|| terms.bound.deadline());
+            let outcome = park(node.waiter(), until, terms.why, terms.mode);
+            waits.end(outcome);
+            let getting = node.into_slot();
+            match getting.answer {
+                Some(Answer::Item(item)) => return Ok(item),
+                Some(Answer::Panic(panic)) => resume_unwind(panic),
+                Some(Answer::Again) => {}
+                None => {
+                    if let Some(miss) = terms.miss(outcome) {
+                        return Err(miss);
+                    }
+                }
+            }
+            wants = getting.wants;
+        }
+    }
+
+    #[inline]
+    pub(super) fn try_get(&self, wants: Option<Predicate<T>>) -> Result<T, TryMiss> {
+        charge();
+        self.take_now(wants)
+    }
+
+    #[inline]
+    fn take_now(&self, wants: Option<Predicate<T>>) -> Result<T, TryMiss> {
+        let mut state = self.lock();
+        match state.take(wants.as_ref(), self.capacity) {
+            Take::Done(item, putter) => {
+                leave(state, putter);
+                Ok(item)
+            }
+            Take::Closed => Err(TryMiss::Closed),
+            Take::Empty => Err(TryMiss::NotNow),
+        }
+    }
+
+    /// Puts `item` behind all others, or hands it to the first getter that wants it; waits for room if there is none.
+    #[inline(always)]
+    pub(super) fn put(&self, item: T, terms: Terms) -> Result<(), (T, Miss)> {
+        charge();
+        let mut item = item;
+        let mut deadline = None;
+        loop {
+            let mut state = self.lock();
+            item = match state.put(item, self.capacity) {
+                Put::Done(getter) => {
+                    leave(state, getter);
+                    return Ok(());
+                }
+                Put::Closed(item) => return Err((item, Miss::Closed)),
+                Put::Full(item) => item,
+            };
+            let node = Node::with(Waiter::here(), Putting::Item(item));
+            // SAFETY: the lock is held; `waits` takes it out.
+            unsafe { state.putters.push(&node) };
+            drop(state);
+            let waits = Waits {
+                channel: self,
+                node: &node,
+                list: |state| &state.putters,
+            };
+            let until = *deadline.get_or_insert_with(|| terms.bound.deadline());
+            let outcome = park(node.waiter(), until, terms.why, terms.mode);
+            waits.end(outcome);
+            let Putting::Item(left) = node.into_slot() else {
+                return Ok(());
+            };
+            if let Some(miss) = terms.miss(outcome) {
+                return Err((left, miss));
+            }
+            item = left;
+        }
+    }
+
+    #[inline]
+    pub(super) fn try_put(&self, item: T) -> Result<(), (T, TryMiss)> {
+        charge();
+        let mut state = self.lock();
+        match state.put(item, self.capacity) {
+            Put::Done(getter) => {
+                leave(state, getter);
+                Ok(())
+            }
+            Put::Closed(item) => Err((item, TryMiss::Closed)),
+            Put::Full(item) => Err((item, TryMiss::NotNow)),
+        }
+    }
+
+    // ---- in a wait for several things: see `arms` ----
+
+    /// As `try_get`, of a wait that was charged for.
+    pub(super) fn attempt_get(&self) -> Result<T, TryMiss> {
+        assert_unbound();
+        self.take_now(None)
+    }
+
+    /// Puts a node for `waiter` into `place` and into the list; false if there is something to get.
+    ///
+    /// # Safety
+    /// `place` is empty, stays where it is and is not looked at, until `delist_getter`.
+    pub(super) unsafe fn enlist_getter(&self, place: &Place<Getting<T>>, waiter: Waiter) -> bool {
+        let mut state = self.lock();
+        if state.may_take() {
+            return false;
+        }
+        let called = state.call_chooser(self.capacity, waiter, true);
+        let getting = Getting {
+            wants: None,
+            promised: called.is_some(),
+            answer: None,
+        };
+        // SAFETY: by the caller's promise nobody else has it.
+        let node = unsafe { (*place.get()).insert(Node::with(waiter, getting)) };
+        // SAFETY: the lock is held, and `delist_getter` takes it out.
+        unsafe { state.getters.push(node) };
+        leave(state, called);
+        true
+    }
+
+    /// Takes the node out again, if there is one, and what was handed to it.
+    ///
+    /// # Safety
+    /// `place` was used with `enlist_getter` of this channel only; the wait is over.
+    pub(super) unsafe fn delist_getter(&self, place: &Place<Getting<T>>) -> Option<T> {
+        // SAFETY: the caller's promise.
+        let node = unsafe { self.take_out(place, |state| &state.getters) }?;
+        match node.into_slot().answer {
+            Some(Answer::Item(item)) => Some(item),
+            _ => None,
+        }
+    }
+
+    /// What a chooser can have at once; of a wait that was charged for.
+    pub(super) fn attempt_offer(&self) -> Option<Offer<T>> {
+        assert_unbound();
+        self.lock().offer(self.capacity)
+    }
+
+    /// Puts a node for `waiter` into `place` and into the list; false if there may be an offer at once.
+    ///
+    /// # Safety
+    /// As `enlist_getter`.
+    pub(super) unsafe fn enlist_chooser(&self, place: &Place<Putting<T>>, waiter: Waiter) -> bool {
+        let state = self.lock();
+        if state.may_offer(self.capacity, waiter) {
+            return false;
+        }
+        let node = Node::with(waiter, Putting::Chooser(waiter));
+        // SAFETY: by the caller's promise nobody else has it.
+        let node = unsafe { (*place.get()).insert(node) };
+        // SAFETY: the lock is held, and `delist_chooser` takes it out.
+        unsafe { state.putters.push(node) };
+        true
+    }
+
+    /// Takes the node out again, if there is one, and what was offered to it.
+    ///
+    /// # Safety
+    /// As `delist_getter`.
+    pub(super) unsafe fn delist_chooser(&self, place: &Place<Putting<T>>) -> Option<Offer<T>> {
+        // SAFETY: the caller's promise.
+        let node = unsafe { self.take_out(place, |state| &state.putters) }?;
+        match node.into_slot() {
+            Putting::Room => Some(Offer::Room),
+            // It may have thought better of it meanwhile.
+            Putting::Called => self.lock().meet(true),
+            _ => None,
+        }
+    }
+
+    /// # Safety
+    /// As `delist_getter`, for `list`.
+    unsafe fn take_out<S>(
+        &self,
+        place: &Place<S>,
+        list: fn(&State<T, B>) -> &WaitList<S>,
+    ) -> Option<Node<S>> {
+        let state = self.lock();
+        // SAFETY: the lock is held, and whoever had won the node has done with it.
+        let place = unsafe { &mut *place.get() };
+        if let Some(node) = place {
+            // SAFETY: the lock is held, and the node has been in this list only.
+            unsafe { list(&state).remove(node) }
+        }
+        place.take()
+    }
+
+    /// A chooser's item.
+    pub(super) fn redeem(&self, offer: Offer<T>, item: T) -> Result<(), T> {
+        match offer {
+            Offer::Closed => Err(item),
+            Offer::Met(mut getter) => {
+                getter.slot().answer = Some(Answer::Item(item));
+                Ok(())
+            }
+            Offer::Room => {
+                assert_unbound();
+                let mut state = self.lock();
+                state.reserved -= 1;
+                if state.closed {
+                    return Err(item);
+                }
+                let partners = match state.hand_over(item) {
+                    Ok(getter) => (Some(getter), state.refill(self.capacity)),
+                    Err(item) => {
+                        state.items.push(item);
+                        (None, None)
+                    }
+                };
+                drop(state);
+                drop(partners);
+                Ok(())
+            }
+        }
+    }
+
+    /// There will be no item of that chooser: room and getter are for others.
+    pub(super) fn decline(&self, offer: Offer<T>) {
+        match offer {
+            Offer::Closed => {}
+            Offer::Met(mut getter) => getter.slot().answer = Some(Answer::Again),
+            Offer::Room => {
+                let mut state = self.lock();
+                state.reserved -= 1;
+                let putter = state.refill(self.capacity);
+                leave(state, putter);
+            }
+        }
+    }
+
+    /// An item that was got comes back, to be got next.
+    pub(super) fn restore(&self, item: T) {
+        let mut state = self.lock();
+        let getter = state.restore(item);
+        leave(state, getter);
+    }
+
+    // ---- its end, and looking ----
+
+    /// Nothing more can be put. Getters that wait are told, for nothing is left for them; putters that wait have their items
+    /// back.
+    pub(super) fn close(&self) {
+        self.lock().close();
+    }
+
+    /// As `close`, when nobody will get any more: what is left is dropped.
+    pub(super) fn close_and_clear(&self) {
+        let mut state = self.lock();
+        state.close();
+        let items = mem::take(&mut state.items);
+        drop(state);
+        // Destructors of items may use this channel, or suspend.
+        drop(items);
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.look().closed
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.look().items.len()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        !self.look().has_room(self.capacity)
+    }
+
+    /// `None` if there is no limit.
+    pub(super) fn capacity(&self) -> Option<usize> {
+        (self.capacity != usize::MAX).then_some(self.capacity)
+    }
+
+    fn look(&self) -> Locked<'_, State<T, B>> {
+        assert_unbound();
+        self.lock()
+    }
+}
+
+impl<T: PartialEq> Channel<T> {
+    /// `==` is the user's: it runs under the lock, as predicates do.
+    pub(super) fn contains(&self, item: &T) -> bool {
+        let state = self.look();
+        bound(|| state.items.contains(item))
+    }
+}
+
+impl Terms {
+    /// What a wait that ended so, and with nothing handed over, is to its caller; `None` if it has to wait again, which puts
+    /// it last in line.
+    fn miss(self, outcome: Outcome) -> Option<Miss> {
+        match outcome {
+            Outcome::Woken => Some(Miss::Closed),
+            Outcome::TimedOut => Some(Miss::TimedOut),
+            Outcome::Interrupted(interrupt) if self.mode == Mode::Fallible => {
+                Some(Miss::Interrupted(interrupt))
+            }
+            // A deadline has passed, though not its own: that can be said.
+            Outcome::Interrupted(Interrupt::Timeout) if !matches!(self.bound, Bound::Never) => {
+                Some(Miss::TimedOut)
+            }
+            Outcome::Interrupted(_) => None,
+        }
+    }
+}
+
+/// The partner of an operation goes on when the lock is free again: he may be on another thread and come for it.
+#[inline]
+fn leave<T, B, S>(state: Locked<'_, State<T, B>>, partner: Option<Won<S>>) {
+    drop(state);
+    drop(partner);
+}
+
+/// What came of putting without waiting.
+enum Put<T> {
+    /// And the getter that has it, if one waited.
+    Done(Option<Won<Getting<T>>>),
+    Closed(T),
+    Full(T),
+}
+
+/// What came of getting without waiting.
+enum Take<T> {
+    /// And the putter who was served by it, if one waited.
+    Done(T, Option<Won<Putting<T>>>),
+    Closed,
+    Empty,
+}
+
+impl<T, B: Buffer<T>> State<T, B> {
+    fn close(&mut self) {
+        self.closed = true;
+        // SAFETY: the lock is held.
+        unsafe { self.getters.wake_all() };
+        // SAFETY: as above.
+        unsafe { self.putters.wake_all() };
+    }
+
+    fn put(&mut self, item: T, capacity: usize) -> Put<T> {
+        if self.closed {
+            return Put::Closed(item);
+        }
+        match self.hand_over(item) {
+            Ok(getter) => Put::Done(Some(getter)),
+            Err(item) if self.has_room(capacity) => {
+                self.items.push(item);
+                Put::Done(None)
+            }
+            Err(item) => Put::Full(item),
+        }
+    }
+
+    /// Gives `item` to the first getter that wants it.
+    fn hand_over(&mut self, item: T) -> Result<Won<Getting<T>>, T> {
+        loop {
+            // SAFETY: the lock is held; a predicate cannot use the channel.
+            let getter = unsafe { self.getters.win_first(|getting| getting.stops(&item)) };
+            let Some(mut getter) = getter else {
+                return Err(item);
+            };
+            let answer = &mut getter.slot().answer;
+            if answer.is_none() {
+                *answer = Some(Answer::Item(item));
+                return Ok(getter);
+            }
+            // Its predicate panicked: it goes on with that, and the next one is asked.
+        }
+    }
+
+    fn take(&mut self, wants: Option<&Predicate<T>>, capacity: usize) -> Take<T> {
+        let wanted = |item: &T| wants.is_none_or(|predicate| predicate.ask(item));
+        if let Some(item) = self.items.take_first(wanted) {
+            return Take::Done(item, self.refill(capacity));
+        }
+        let offers = |putting: &mut Putting<T>| match putting {
+            Putting::Item(item) => wanted(item),
+            _ => false,
+        };
+        // SAFETY: the lock is held; a predicate cannot use the channel.
+        let putter = unsafe { self.putters.win_first(offers) };
+        // None of a full buffer was wanted, or there is none, and the item goes straight from hand to hand.
+        match putter.and_then(|mut putter| Some((putter.slot().take()?, putter))) {
+            Some((item, putter)) => Take::Done(item, Some(putter)),
+            None if self.closed => Take::Closed,
+            None => Take::Empty,
+        }
+    }
+
+    /// There is room for one: that of the putter who has waited for longest.
+    #[inline]
+    fn refill(&mut self, capacity: usize) -> Option<Won<Putting<T>>> {
+        if !self.has_room(capacity) {
+            // An item that came back had overfilled it.
+            return None;
+        }
+        // SAFETY: the lock is held.
+        let mut putter = unsafe { self.putters.win_first(|_| true) }?;
+        match putter.slot().take() {
+            Some(item) => self.items.push(item),
+            None => {
+                *putter.slot() = Putting::Room;
+                self.reserved += 1;
+            }
+        }
+        Some(putter)
+    }
+
+    #[inline]
+    fn has_room(&self, capacity: usize) -> bool {
+        self.items.len() + self.reserved < capacity
+    }
+
+    // ---- choosers ----
+
+    /// For a getter that has to wait, by 7: wins the first chooser other than itself.
+    fn call_chooser(&mut self, capacity: usize, me: Waiter, any: bool) -> Option<Won<Putting<T>>> {
+        if capacity > 0 || !any {
+            return None;
+        }
+        let other = |putting: &mut Putting<T>| matches!(putting, Putting::Chooser(waiter) if !waiter.is_of_the_same(me));
+        // SAFETY: the lock is held.
+        let mut chooser = unsafe { self.putters.win_first(other) }?;
+        *chooser.slot() = Putting::Called;
+        Some(chooser)
+    }
+
+    /// What a chooser can have at once.
+    fn offer(&mut self, capacity: usize) -> Option<Offer<T>> {
+        if self.closed {
+            return Some(Offer::Closed);
+        }
+        if self.has_room(capacity) {
+            self.reserved += 1;
+            return Some(Offer::Room);
+        }
+        self.meet(false)
+    }
+
+    /// The first getter that takes whatever comes and is, or is not, promised to choosers.
+    fn meet(&mut self, promised: bool) -> Option<Offer<T>> {
+        let meets =
+            |getting: &mut Getting<T>| getting.wants.is_none() && getting.promised == promised;
+        // SAFETY: the lock is held.
+        unsafe { self.getters.win_first(meets) }.map(Offer::Met)
+    }
+
+    /// Whether `offer` may have an answer.
+    fn may_offer(&self, capacity: usize, me: Waiter) -> bool {
+        let meets = |waiter: Waiter, getting: &Getting<T>| {
+            getting.wants.is_none() && !getting.promised && !waiter.is_of_the_same(me)
+        };
+        // SAFETY: the lock is held.
+        self.closed || self.has_room(capacity) || unsafe { self.getters.any(meets) }
+    }
+
+    /// Whether `take` may have an answer.
+    fn may_take(&self) -> bool {
+        let offers = |_: Waiter, putting: &Putting<T>| matches!(putting, Putting::Item(_));
+        // SAFETY: the lock is held.
+        self.closed || self.items.len() > 0 || unsafe { self.putters.any(offers) }
+    }
+
+    /// An item that was taken comes back: before all others, or to a getter that has begun to wait.
+    fn restore(&mut self, item: T) -> Option<Won<Getting<T>>> {
+        self.hand_over(item)
+            .map_err(|item| self.items.push_first(item))
+            .ok()
+    }
+}
+
+impl<T> Putting<T> {
+    /// The item, if there is one.
+    #[inline]
+    fn take(&mut self) -> Option<T> {
+        match mem::replace(self, Putting::Taken) {
+            Putting::Item(item) => Some(item),
+            _ => None,
+        }
+    }
+}
+
+impl<T> Getting<T> {
+    /// Whether the search ends with this getter: it wants the item, or its predicate panicked.
+    fn stops(&mut self, item: &T) -> bool {
+        let Some(predicate) = &self.wants else {
+            return !self.promised;
+        };
+        // What the predicate leaves half done is seen by nobody but its owner, in whom the panic goes on.
+        match catch_unwind(AssertUnwindSafe(|| predicate.ask(item))) {
+            Ok(wanted) => wanted,
+            Err(panic) => {
+                self.answer = Some(Answer::Panic(panic));
+                true
+            }
+        }
+    }
+}
+
+/// A node that is in one of the channel's lists; taken out when this is dropped, however the wait ends.
+struct Waits<'a, T, B, S> {
+    channel: &'a Channel<T, B>,
+    node: &'a Node<S>,
+    list: fn(&State<T, B>) -> &WaitList<S>,
+}
+
+impl<T, B, S> Waits<'_, T, B, S> {
+    /// After a wait that did not unwind.
+    #[inline]
+    fn end(self, outcome: Outcome) {
+        if outcome == Outcome::Woken {
+            // Who won the wait has taken the node out.
+            mem::forget(self);
+        }
+    }
+}
+
+impl<T, B, S> Drop for Waits<'_, T, B, S> {
+    fn drop(&mut self) {
+        let state = self.channel.lock();
+        // SAFETY: the lock is held, and the node has been in this list only.
+        unsafe { (self.list)(&state).remove(self.node) }
+    }
+}
+
+/// A getter's predicate, which lies on its stack, with its type forgotten. `Send` by the bounds of those who make one.
+pub(super) struct Predicate<T> {
+    data: *mut (),
+    ask: unsafe fn(*mut (), &T) -> bool,
+}
+
+impl<T> Predicate<T> {
+    pub(super) fn of<F: FnMut(&T) -> bool + Send>(predicate: &mut F) -> Self {
+        /// # Safety
+        /// `data` points to an `F` that lives, and that nobody else uses now.
+        unsafe fn ask<T, F: FnMut(&T) -> bool>(data: *mut (), item: &T) -> bool {
+            // SAFETY: the caller's promise.
+            let predicate = unsafe { &mut *data.cast::<F>() };
+            predicate(item)
+        }
+        Predicate {
+            data: (predicate as *mut F).cast(),
+            ask: ask::<T, F>,
+        }
+    }
+
+    /// Called under the channel's lock, by the getter itself or about its node in the list.
+    fn ask(&self, item: &T) -> bool {
+        // SAFETY: it lives while its owner is in the call that made it, which does not end before its node is out of
+        // the list; the lock keeps others from it.
+        bound(|| unsafe { (self.ask)(self.data, item) })
+    }
+}

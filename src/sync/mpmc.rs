@@ -1,0 +1,397 @@
+//! Channels for many producers and many consumers, as std's (unstable) `std::sync::mpmc`.
+//!
+//! Between tasks, between threads, and between the two: who has to wait in a task suspends the task, who has to wait on a plain
+//! thread blocks the thread (which runs its default scheduler meanwhile, if that has tasks).
+//!
+//! - **Order.** Messages are received in the order in which they were sent, and those who wait, receivers as well as senders,
+//!   are served in the order in which they came. A message that somebody waits for is handed to him, and nobody can come in between.
+//! - **Nothing is lost.** A receiver whose time is up, or who is cancelled, in the moment in which a message is handed to it
+//!   either has it or leaves it to the next one. A sender that fails has its message back in the error; one that unwinds, because
+//!   it is cancelled or a [`timeout`](crate::timeout) round it passes, drops it.
+//! - **The end.** When the last [`Sender`] is gone, receivers have what is left and are then told. When the last [`Receiver`] is
+//!   gone, what is left is dropped at once, and senders have their messages back.
+//! - **Where nothing can be unwound** (in a destructor that runs while unwinding, and in a build with `panic = "abort"`), a cancelled
+//!   task waits for real: std's errors have no word for it, and a receiver that is told that all senders are gone would believe it.
+//!   A wait with a time limit ends at the latest then.
+//!
+//! ```
+//! use multitask::{spawn, sync::mpmc};
+//!
+//! let (sender, receiver) = mpmc::sync_channel(8);
+//! let workers = [(); 3].map(|()| {
+//!     let receiver = receiver.clone();
+//!     spawn(move || receiver.iter().sum::<u32>())
+//! });
+//! for n in 1..=100 {
+//!     sender.send(n).unwrap(); // suspends this task while eight are waiting
+//! }
+//! drop(sender);
+//! let sums = workers.map(|worker| worker.join().unwrap());
+//! assert_eq!(sums.iter().sum::<u32>(), 5050);
+//! ```
+
+use super::arms::{receives, transmits, Getter, Grant, Putter};
+use super::channel::{Channel, Miss, Terms, TryMiss};
+use super::ends::{iterators, opaque};
+use crate::rt::choice::{Arm, Bound, Receive, Transmit};
+use crate::rt::header::Why;
+use crate::rt::park::Mode;
+use std::collections::VecDeque;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use std::{error, fmt};
+
+pub use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError};
+
+/// A channel that holds any number of messages: [`send`](Sender::send) never waits. As `std::sync::mpmc::channel`.
+///
+/// ```
+/// let (sender, receiver) = multitask::sync::mpmc::channel();
+/// sender.send("hello")?;
+/// assert_eq!(receiver.recv(), Ok("hello"));
+/// # Ok::<(), multitask::sync::mpmc::SendError<&str>>(())
+/// ```
+pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
+    new(usize::MAX)
+}
+
+/// A channel that holds `cap` messages: [`send`](Sender::send) waits while it is full. With 0 each `send` waits for a
+/// [`recv`](Receiver::recv) to meet it. As `std::sync::mpmc::sync_channel`.
+///
+/// ```
+/// use multitask::sync::mpmc::{sync_channel, TrySendError};
+///
+/// let (sender, _receiver) = sync_channel(1);
+/// assert_eq!(sender.try_send('a'), Ok(()));
+/// assert_eq!(sender.try_send('b'), Err(TrySendError::Full('b')));
+/// ```
+pub fn sync_channel<T>(cap: usize) -> (Sender<T>, Receiver<T>) {
+    new(cap)
+}
+
+fn new<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+    let shared = Arc::new(Shared {
+        channel: Channel::new(capacity, VecDeque::new()),
+        senders: AtomicUsize::new(1),
+        receivers: AtomicUsize::new(1),
+    });
+    let sender = Sender {
+        shared: shared.clone(),
+    };
+    (sender, Receiver { shared })
+}
+
+pub(super) struct Shared<T> {
+    pub(super) channel: Channel<T>,
+    /// Handles of each kind; none is made of nothing, so a count that has come to zero stays there.
+    senders: AtomicUsize,
+    receivers: AtomicUsize,
+}
+
+/// Sends into a channel; made by [`channel`] and [`sync_channel`]. As `std::sync::mpmc::Sender`.
+///
+/// Clones send into the same channel. When the last one is dropped, receivers get what is left and then [`RecvError`].
+pub struct Sender<T> {
+    pub(super) shared: Arc<Shared<T>>,
+}
+
+/// Receives from a channel; made by [`channel`] and [`sync_channel`]. As `std::sync::mpmc::Receiver`.
+///
+/// Clones receive from the same channel: each message goes to one of them. When the last one is dropped, messages that are
+/// left are dropped as well, and senders that wait have theirs back.
+pub struct Receiver<T> {
+    pub(super) shared: Arc<Shared<T>>,
+}
+
+impl<T> Sender<T> {
+    /// Sends `msg`; waits for room if there is none, for a receiver if the capacity is 0.
+    ///
+    /// Suspends the calling task while it waits (on a plain thread: blocks it, running its default scheduler if that has
+    /// tasks). `Ok` does not say that the message will be received.
+    ///
+    /// # Errors
+    /// [`SendError`] gives the message back: no receiver is left.
+    ///
+    /// # Panics
+    /// On a plain thread, if nothing can ever happen again on the thread's default scheduler: see
+    /// [`Deadlock`](crate::Deadlock).
+    #[inline(always)]
+    pub fn send(&self, msg: T) -> Result<(), SendError<T>> {
+        let sent = self.shared.channel.put(msg, terms(Bound::Never, Why::Send));
+        sent.map_err(|(msg, _closed)| SendError(msg))
+    }
+
+    /// Sends `msg` if that needs no wait; but like every operation it lets other tasks run now and then.
+    ///
+    /// # Errors
+    /// [`TrySendError`] gives the message back: there is no room, or no receiver is left.
+    #[inline]
+    pub fn try_send(&self, msg: T) -> Result<(), TrySendError<T>> {
+        self.shared
+            .channel
+            .try_put(msg)
+            .map_err(|(msg, miss)| match miss {
+                TryMiss::Closed => TrySendError::Disconnected(msg),
+                TryMiss::NotNow => TrySendError::Full(msg),
+            })
+    }
+
+    /// As [`send`](Sender::send), for at most `timeout`.
+    ///
+    /// # Errors
+    /// [`SendTimeoutError`] gives the message back.
+    ///
+    /// ```
+    /// use multitask::sync::mpmc::{sync_channel, SendTimeoutError};
+    /// use std::time::Duration;
+    ///
+    /// let (sender, _receiver) = sync_channel(0);
+    /// let late = sender.send_timeout("nobody is there", Duration::from_millis(1));
+    /// assert_eq!(late, Err(SendTimeoutError::Timeout("nobody is there")));
+    /// ```
+    #[inline]
+    pub fn send_timeout(&self, msg: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
+        self.send_within(msg, Bound::For(timeout))
+    }
+
+    /// As [`send`](Sender::send), until `deadline`.
+    ///
+    /// # Errors
+    /// As [`send_timeout`](Sender::send_timeout).
+    #[inline]
+    pub fn send_deadline(&self, msg: T, deadline: Instant) -> Result<(), SendTimeoutError<T>> {
+        self.send_within(msg, Bound::Until(deadline))
+    }
+
+    #[inline]
+    fn send_within(&self, msg: T, bound: Bound) -> Result<(), SendTimeoutError<T>> {
+        let sent = self.shared.channel.put(msg, terms(bound, Why::Send));
+        sent.map_err(|(msg, miss)| match miss {
+            Miss::Closed => SendTimeoutError::Disconnected(msg),
+            Miss::TimedOut | Miss::Interrupted(_) => SendTimeoutError::Timeout(msg),
+        })
+    }
+
+    /// Whether `other` sends into the same channel.
+    pub fn same_channel(&self, other: &Sender<T>) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+}
+
+impl<T> Receiver<T> {
+    /// Takes the message that was sent first; waits for one if there is none.
+    ///
+    /// Suspends the calling task while it waits (on a plain thread: blocks it, running its default scheduler if that has
+    /// tasks).
+    ///
+    /// # Errors
+    /// [`RecvError`]: nothing is left, and no sender.
+    ///
+    /// # Panics
+    /// On a plain thread, if nothing can ever happen again on the thread's default scheduler: see
+    /// [`Deadlock`](crate::Deadlock).
+    #[inline(always)]
+    pub fn recv(&self) -> Result<T, RecvError> {
+        let received = self
+            .shared
+            .channel
+            .get(None, terms(Bound::Never, Why::Receive));
+        received.map_err(|_closed| RecvError)
+    }
+
+    /// Takes the message that was sent first. Does not wait, but like every operation it lets other tasks run now and then.
+    ///
+    /// # Errors
+    /// [`TryRecvError`]: there is none, for now or for ever.
+    #[inline]
+    pub fn try_recv(&self) -> Result<T, TryRecvError> {
+        self.shared
+            .channel
+            .try_get(None)
+            .map_err(|miss| match miss {
+                TryMiss::Closed => TryRecvError::Disconnected,
+                TryMiss::NotNow => TryRecvError::Empty,
+            })
+    }
+
+    /// As [`recv`](Receiver::recv), for at most `timeout`. A message that is here is taken at once, however short the time.
+    ///
+    /// # Errors
+    /// [`RecvTimeoutError`]: none came in time, or no sender is left.
+    ///
+    /// ```
+    /// use multitask::sync::mpmc::{channel, RecvTimeoutError};
+    /// use std::time::Duration;
+    ///
+    /// let (sender, receiver) = channel::<()>();
+    /// assert_eq!(receiver.recv_timeout(Duration::from_millis(1)), Err(RecvTimeoutError::Timeout));
+    /// drop(sender);
+    /// assert_eq!(receiver.recv_timeout(Duration::MAX), Err(RecvTimeoutError::Disconnected));
+    /// ```
+    #[inline]
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
+        self.recv_within(Bound::For(timeout))
+    }
+
+    /// As [`recv`](Receiver::recv), until `deadline`.
+    ///
+    /// # Errors
+    /// As [`recv_timeout`](Receiver::recv_timeout).
+    #[inline]
+    pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvTimeoutError> {
+        self.recv_within(Bound::Until(deadline))
+    }
+
+    #[inline]
+    fn recv_within(&self, bound: Bound) -> Result<T, RecvTimeoutError> {
+        let received = self.shared.channel.get(None, terms(bound, Why::Receive));
+        received.map_err(|miss| match miss {
+            Miss::Closed => RecvTimeoutError::Disconnected,
+            Miss::TimedOut | Miss::Interrupted(_) => RecvTimeoutError::Timeout,
+        })
+    }
+
+    /// An iterator that [receives](Receiver::recv) until no sender is left.
+    pub fn iter(&self) -> Iter<'_, T> {
+        Iter { rx: self }
+    }
+
+    /// An iterator that takes what is here, and ends when nothing is.
+    ///
+    /// ```
+    /// let (sender, receiver) = multitask::sync::mpmc::channel();
+    /// (1..=3).for_each(|n| sender.send(n).unwrap());
+    /// assert_eq!(receiver.try_iter().sum::<i32>(), 6); // the sender is still there
+    /// ```
+    pub fn try_iter(&self) -> TryIter<'_, T> {
+        TryIter { rx: self }
+    }
+
+    /// Whether `other` receives from the same channel.
+    pub fn same_channel(&self, other: &Receiver<T>) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+}
+
+/// What both ends can see of their channel.
+macro_rules! looking {
+    ($end:ident) => {
+        impl<T> $end<T> {
+            /// How many messages are here; those of senders that wait do not count.
+            pub fn len(&self) -> usize {
+                self.shared.channel.len()
+            }
+
+            /// Whether no message is here. With a capacity of 0, always.
+            pub fn is_empty(&self) -> bool {
+                self.len() == 0
+            }
+
+            /// Whether there is no room for another message. With a capacity of 0, always.
+            pub fn is_full(&self) -> bool {
+                self.shared.channel.is_full()
+            }
+
+            /// How many messages there is room for; `None` if there is no limit.
+            pub fn capacity(&self) -> Option<usize> {
+                self.shared.channel.capacity()
+            }
+        }
+
+        // What a panic leaves of a channel is whole: see the locks' rule in `base::lock`.
+        impl<T> UnwindSafe for $end<T> {}
+        impl<T> RefUnwindSafe for $end<T> {}
+    };
+}
+
+looking!(Sender);
+looking!(Receiver);
+opaque!(Sender, Receiver);
+receives!(
+    Receiver<T>,
+    VecDeque<T>,
+    shared.channel,
+    RecvError = RecvError
+);
+transmits!(Sender<T>, shared.channel, SendError<T> = SendError);
+
+/// A wait without an answer of its own to an interruption.
+const fn terms(bound: Bound, why: Why) -> Terms {
+    Terms {
+        bound,
+        why,
+        mode: Mode::Infallible,
+    }
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        // It cannot overflow: the count of `Arc` would before, and that aborts.
+        self.shared.senders.fetch_add(1, Ordering::Relaxed);
+        Sender {
+            shared: self.shared.clone(),
+        }
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        if self.shared.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.shared.channel.close();
+        }
+    }
+}
+
+impl<T> Clone for Receiver<T> {
+    fn clone(&self) -> Self {
+        // As for `Sender`.
+        self.shared.receivers.fetch_add(1, Ordering::Relaxed);
+        Receiver {
+            shared: self.shared.clone(),
+        }
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        if self.shared.receivers.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.shared.channel.close_and_clear();
+        }
+    }
+}
+
+/// Why [`Sender::send_timeout`] did not send the message; here it is again. As `std::sync::mpmc::SendTimeoutError`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum SendTimeoutError<T> {
+    /// There was no room, or no receiver to meet, in time.
+    Timeout(T),
+    /// No receiver is left.
+    Disconnected(T),
+}
+
+impl<T> fmt::Debug for SendTimeoutError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        "SendTimeoutError(..)".fmt(f)
+    }
+}
+
+impl<T> fmt::Display for SendTimeoutError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SendTimeoutError::Timeout(_) => "timed out waiting on send operation".fmt(f),
+            SendTimeoutError::Disconnected(_) => "sending on a disconnected channel".fmt(f),
+        }
+    }
+}
+
+impl<T> error::Error for SendTimeoutError<T> {}
+
+impl<T> From<SendError<T>> for SendTimeoutError<T> {
+    fn from(SendError(msg): SendError<T>) -> Self {
+        SendTimeoutError::Disconnected(msg)
+    }
+}
+
+iterators!();
