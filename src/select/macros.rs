@@ -17,7 +17,8 @@
 //! ```
 //!
 //! 1. The bodies are in the branches of the caller's own code: `break`, `return` and `?` are its.
-//! 2. The arms are gone when a body begins, and with them what they borrow.
+//! 2. The arms are gone when a body begins, and with them what they borrow. (A right to send borrows, too; it is passed on in
+//!    `ManuallyDrop`, or the compiler would see it dropped at the end of every body.)
 //! 3. A value to be sent, and a handle to be joined, are named in their own branch only: the others leave it where it was.
 //!
 //! Each step adds a name to those handed on; hygiene keeps them apart. The shape of the parser, one arm at a time with the
@@ -246,7 +247,7 @@ macro_rules! __select {
         $crate::select::private::Receive::received($place, &$arm)
     };
     (@outcome send $place:ident $arm:ident) => {
-        $crate::select::private::Transmit::granted($place, &$arm)
+        ::core::mem::ManuallyDrop::new($crate::select::private::Transmit::granted($place, &$arm))
     };
     (@outcome readable $place:ident $arm:ident) => {
         $crate::select::private::outcome(&$arm)
@@ -274,7 +275,7 @@ macro_rules! __select {
         match $others { () => $body }
     };
     (@body $out:ident send ($value:expr) ($pat:pat) $body:tt) => {{
-        let $pat = $crate::select::private::Grant::send($out, $value);
+        let $pat = $crate::select::private::Grant::send(::core::mem::ManuallyDrop::into_inner($out), $value);
         $body
     }};
     (@body $out:ident join ($($handle:tt)+) ($pat:pat) $body:tt) => {{
