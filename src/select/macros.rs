@@ -52,7 +52,7 @@
 ///
 /// | | done when | the pattern is |
 /// |---|---|---|
-/// | `recv(r) -> pattern => …` | a message, or the end, is here | what `r.recv()` answers ([`Queue`]: `get`) |
+/// | `recv(r) -> pattern => …` | a message, or the end, is here | what `r.recv()` answers ([`Queue`]: `get`; [`Signals`]: `wait`) |
 /// | `send(s, value) -> pattern => …` | there is room, or nobody who could receive | what `s.send(value)` answers (`Queue`: `put`) |
 /// | `readable(fd) -> pattern => …`, `writable(fd) …` | as [`io::wait`] says | `io::Result<()>`; `-> pattern` may be left out |
 /// | `join(handle) -> pattern => …` | the task has ended | what `handle.join()` answers |
@@ -60,7 +60,7 @@
 /// | `default => …` | nothing is ready at once | |
 /// | `default(duration) => …` | nothing was for so long | |
 ///
-/// `r` is a receiver of [`mpsc`], [`mpmc`] or [`oneshot`] or a `Queue`, `s` a sender or a `Queue`, or a reference or an `Arc` to
+/// `r` is a receiver of [`mpsc`], [`mpmc`] or [`oneshot`], a `Queue` or `Signals`, `s` a sender or a `Queue`, or a reference or an `Arc` to
 /// one: see [`Receive`] and [`Transmit`]. `fd` is anything with a descriptor. A closed channel is ready: a loop has to do something
 /// about it.
 ///
@@ -111,6 +111,7 @@
 /// [`mpmc`]: crate::sync::mpmc
 /// [`oneshot`]: crate::sync::oneshot
 /// [`Queue`]: crate::sync::Queue
+/// [`Signals`]: crate::signal::Signals
 /// [`io::wait`]: crate::io::wait
 /// [`Receive`]: crate::select::Receive
 /// [`Transmit`]: crate::select::Transmit
