@@ -186,22 +186,54 @@ fn with_a_capacity_of_zero_a_selected_send_and_a_recv_meet() {
 #[test]
 fn nobody_meets_himself() {
     let scheduler = Scheduler::new().unwrap();
-    let (sender, receiver) = mpmc::sync_channel(0);
-    let waits = scheduler.spawn({
-        let (sender, receiver) = (sender.clone(), receiver.clone());
-        move || {
-            select! {
-                recv(receiver) -> message => message.unwrap(),
-                send(sender, 1) -> _ => 0,
+    for receives_first in [true, false] {
+        let (sender, receiver) = mpmc::sync_channel(0);
+        let waits = scheduler.spawn({
+            let (sender, receiver) = (sender.clone(), receiver.clone());
+            move || match receives_first {
+                true => select! {
+                    recv(receiver) -> message => message.unwrap(),
+                    send(sender, 1) -> _ => 0,
+                },
+                false => select! {
+                    send(sender, 1) -> _ => 0,
+                    recv(receiver) -> message => message.unwrap(),
+                },
             }
-        }
-    });
+        });
+        settle(&scheduler);
+        assert!(!waits.is_finished());
+        // It waits, and does not go round: nothing of it is ready.
+        assert_eq!(scheduler.turn(Some(Duration::ZERO)).unwrap(), 0);
+        sender.try_send(2).unwrap();
+        scheduler.run().unwrap();
+        assert_eq!(waits.join().unwrap(), 2);
+        assert_eq!(receiver.try_recv(), Err(mpmc::TryRecvError::Empty));
+    }
+}
+
+#[test]
+fn a_receiver_that_called_a_selecting_sender_is_served_by_that_one() {
+    let scheduler = Scheduler::new().unwrap();
+    let (sender, receiver) = mpmc::sync_channel(0);
+    let selects = {
+        let sender = sender.clone();
+        scheduler.spawn(move || select! { send(sender, 1) -> sent => sent, after(LONG) => Ok(()) })
+    };
     settle(&scheduler);
-    assert!(!waits.is_finished());
-    scheduler.block_on(|| sender.send(2).unwrap());
-    scheduler.run().unwrap();
-    assert_eq!(waits.join().unwrap(), 2);
-    assert_eq!(receiver.try_recv(), Err(mpmc::TryRecvError::Empty));
+    let received = scheduler.block_on(move || {
+        let receives = spawn(move || receiver.recv());
+        // It has called the sender, which has not gone on yet.
+        yield_now();
+        assert_eq!(sender.try_send(2), Err(mpmc::TrySendError::Full(2)));
+        select! {
+            send(sender, 3) -> _ => unreachable!("it is promised to the other"),
+            default => {}
+        }
+        receives.join().unwrap()
+    });
+    assert_eq!(received, Ok(1));
+    assert_eq!(selects.join().unwrap(), Ok(()));
 }
 
 #[test]
