@@ -7,7 +7,7 @@ use children::Running;
 use common::OnDrop;
 use multitask::net::{TcpListener, TcpStream};
 use multitask::sync::{self, mpsc as channels, oneshot, Queue};
-use multitask::{sleep, spawn, task, yield_now, Scheduler};
+use multitask::{select, sleep, spawn, task, yield_now, Scheduler};
 use std::cell::RefCell;
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
@@ -50,6 +50,14 @@ fn main() {
         ),
         case!(
             tasks_that_wait_for_channels_are_reported_with_what_they_wait_for,
+            Running::succeeds
+        ),
+        case!(
+            tasks_that_wait_for_several_things_are_reported,
+            Running::succeeds
+        ),
+        case!(
+            a_task_that_waits_for_a_descriptor_among_others_is_no_deadlock,
             Running::succeeds
         ),
         case!(
@@ -421,6 +429,42 @@ fn tasks_that_wait_for_channels_are_reported_with_what_they_wait_for() {
     empty.0.send(2).unwrap();
     assert_eq!(full.1.recv(), Ok(1));
     scheduler.run().unwrap();
+}
+
+fn tasks_that_wait_for_several_things_are_reported() {
+    let scheduler = Scheduler::new().unwrap();
+    let (sender, receiver) = channels::channel();
+    let (answer, awaited) = oneshot::channel::<u8>();
+    scheduler.spawn(move || {
+        select! {
+            recv(receiver) -> message => message.unwrap(),
+            recv(awaited) -> answer => answer.unwrap(),
+        }
+    });
+    let report = scheduler.run().unwrap_err().to_string();
+    let part = "waiting for the first of several things";
+    assert!(report.contains(part), "{part} is missing in {report}");
+    sender.send(1).unwrap();
+    scheduler.run().unwrap();
+    drop(answer);
+}
+
+fn a_task_that_waits_for_a_descriptor_among_others_is_no_deadlock() {
+    let scheduler = Scheduler::new().unwrap();
+    let (reader, _writer) = std::io::pipe().unwrap();
+    let (_sender, receiver) = channels::channel::<u8>();
+    let waits = scheduler.spawn(move || {
+        select! {
+            recv(receiver) -> _ => {}
+            readable(reader) => {}
+        }
+    });
+    let deadline = Instant::now() + BEYOND_DOUBT;
+    while Instant::now() < deadline {
+        scheduler.turn(Some(BEYOND_DOUBT)).unwrap();
+    }
+    assert!(!waits.is_finished());
+    assert_eq!(scheduler.stats().io, 1);
 }
 
 fn the_tasks_of_a_deadlock_are_still_there_and_can_go_on() {

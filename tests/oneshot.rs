@@ -5,7 +5,7 @@ mod common;
 use common::{ends, settle, Drops, OnDrop, Remote, LONG};
 use multitask::sync::oneshot::{self, RecvTimeoutError, TryRecvError};
 use multitask::sync::{mpsc, Queue};
-use multitask::{spawn, task, timeout, yield_now, Scheduler, Timeout};
+use multitask::{select, spawn, task, timeout, yield_now, Scheduler, Timeout};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::thread;
@@ -253,6 +253,28 @@ fn messages_that_go_to_and_fro_allocate_nothing() {
                 queue.put(back.recv().unwrap()).unwrap();
                 yield_now();
                 queue.get().unwrap();
+            };
+            (0..100).for_each(|_| trip());
+            allocations(|| (0..1_000).for_each(|_| trip()))
+        });
+        assert_eq!(referee.join().unwrap(), 0);
+    });
+}
+
+#[test]
+fn a_wait_for_several_things_allocates_nothing() {
+    ends(|| {
+        let (ping, balls) = mpsc::sync_channel(1);
+        let (pong, back) = mpsc::sync_channel(0);
+        let (_sender, silent) = mpsc::channel::<()>();
+        spawn(move || balls.iter().for_each(|ball: u64| pong.send(ball).unwrap()));
+        let referee = spawn(move || {
+            let trip = || {
+                ping.send(1).unwrap();
+                select! {
+                    recv(back) -> ball => assert_eq!(ball, Ok(1)),
+                    recv(silent) -> _ => unreachable!("nothing is sent"),
+                }
             };
             (0..100).for_each(|_| trip());
             allocations(|| (0..1_000).for_each(|_| trip()))

@@ -3,14 +3,17 @@
 mod children;
 
 use children::Running;
+use multitask::select::Select;
 use multitask::signal::{
     self, Signal, Signals, SIGBUS, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGKILL, SIGPIPE, SIGSEGV,
     SIGSTOP, SIGTERM, SIGUSR1, SIGUSR2,
 };
-use multitask::{sleep, spawn, spawn_local, task, timeout, yield_now, Scheduler};
+use multitask::sync::mpsc as channels;
+use multitask::{select, sleep, spawn, spawn_local, task, timeout, yield_now, Scheduler};
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
 use std::os::unix::process::ExitStatusExt;
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::process::Command;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -35,6 +38,14 @@ fn main() {
         ),
         case!(
             a_wait_ends_with_the_signal_and_not_before,
+            Running::succeeds
+        ),
+        case!(
+            a_signal_is_an_arm_of_a_select_and_a_losing_arm_takes_nothing,
+            Running::succeeds
+        ),
+        case!(
+            a_signal_that_a_select_was_told_and_nobody_asked_for_is_told_again,
             Running::succeeds
         ),
         case!(a_wait_that_times_out_takes_nothing, Running::succeeds),
@@ -261,6 +272,78 @@ fn a_wait_ends_with_the_signal_and_not_before() {
     *raised.borrow_mut() = true;
     SIGUSR1.raise().unwrap();
     assert_eq!(waits.join().unwrap(), (SIGUSR1, true));
+}
+
+fn a_signal_is_an_arm_of_a_select_and_a_losing_arm_takes_nothing() {
+    for_each_place(|| {
+        let mut signals = Signals::new([SIGUSR1, SIGUSR2]).unwrap();
+        let (sender, receiver) = channels::channel();
+        // It waits, and the signal comes.
+        let raises = spawn(|| SIGUSR2.raise().unwrap());
+        select! {
+            recv(signals) -> signal => assert_eq!(signal.unwrap(), SIGUSR2),
+            recv(receiver) -> never => panic!("{never:?}"),
+        }
+        raises.join().unwrap();
+        // Both are ready: whichever is taken, the other is still there.
+        let mut first = [0; 2];
+        for _ in 0..40 {
+            SIGUSR1.raise().unwrap();
+            sender.send(7).unwrap();
+            select! {
+                recv(signals) -> signal => {
+                    assert_eq!(signal.unwrap(), SIGUSR1);
+                    assert_eq!(receiver.try_recv(), Ok(7));
+                    first[0] += 1;
+                }
+                recv(receiver) -> message => {
+                    assert_eq!(message, Ok(7));
+                    assert_eq!(signals.try_next(), Some(SIGUSR1));
+                    first[1] += 1;
+                }
+            }
+        }
+        assert!(first[0] > 0 && first[1] > 0, "{first:?}");
+        // Nothing came, and it was closed.
+        select! {
+            recv(signals) -> signal => panic!("{signal:?}"),
+            default(SHORT) => {}
+        }
+        let handle = signals.handle();
+        let closes = spawn(move || handle.close());
+        select! {
+            recv(signals) -> signal => {
+                assert_eq!(signal.unwrap_err().kind(), ErrorKind::BrokenPipe);
+            }
+        }
+        closes.join().unwrap();
+    });
+}
+
+/// In a task and on a plain thread.
+fn for_each_place(body: fn()) {
+    body();
+    spawn(body).join().unwrap();
+}
+
+fn a_signal_that_a_select_was_told_and_nobody_asked_for_is_told_again() {
+    let mut signals = Signals::new([SIGUSR1]).unwrap();
+    SIGUSR1.raise().unwrap();
+    let mut select = Select::new();
+    let index = select.recv(&signals);
+    let chosen = select.select();
+    assert_eq!(chosen.index(), index);
+    // It is complete only when it is asked for: a panic in between loses nothing.
+    let dropped = catch_unwind(AssertUnwindSafe(|| drop(chosen)));
+    drop(select);
+    assert_eq!(signals.wait_timeout(SHORT).unwrap(), SIGUSR1);
+    drop(dropped);
+    SIGUSR1.raise().unwrap();
+    let mut select = Select::new();
+    select.recv(&signals);
+    assert_eq!(select.select().recv(&signals).unwrap(), SIGUSR1);
+    drop(select);
+    assert_eq!(signals.try_next(), None);
 }
 
 fn a_wait_that_times_out_takes_nothing() {

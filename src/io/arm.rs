@@ -51,7 +51,8 @@ impl<'a> Readiness<'a> {
     }
 }
 
-impl Arm for Readiness<'_> {
+// SAFETY: it names no end.
+unsafe impl Arm for Readiness<'_> {
     fn attempt(&self) -> bool {
         let outcome = self.outcome.take().or_else(|| {
             let tick = self.source.get().map(|source| source.tick(self.interests));

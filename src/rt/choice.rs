@@ -22,7 +22,11 @@ use std::io;
 use std::time::{Duration, Instant};
 
 /// One of the things that are waited for.
-pub trait Arm {
+///
+/// # Safety
+/// Whoever finds an end named by [`end`](Arm::end) takes the arm for one of the type that has that end's arms: another type must
+/// not name it.
+pub unsafe trait Arm {
     /// Does it, if that needs no wait; true if so, and what came of it is kept.
     fn attempt(&self) -> bool;
 
@@ -247,7 +251,8 @@ fn draw(end: usize) -> usize {
 /// An arm for a moment in time; `None` never comes.
 pub struct Moment(pub(crate) Option<Instant>);
 
-impl Arm for Moment {
+// SAFETY: it names no end.
+unsafe impl Arm for Moment {
     fn attempt(&self) -> bool {
         self.0.is_some_and(|moment| moment <= Instant::now())
     }

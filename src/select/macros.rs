@@ -17,7 +17,8 @@
 //! ```
 //!
 //! 1. The bodies are in the branches of the caller's own code: `break`, `return` and `?` are its.
-//! 2. The arms are gone when a body begins, and with them what they borrow.
+//! 2. The arms are gone when a body begins, and with them what they borrow. (A right to send borrows, too; it is passed on in
+//!    `ManuallyDrop`, or the compiler would see it dropped at the end of every body.)
 //! 3. A value to be sent, and a handle to be joined, are named in their own branch only: the others leave it where it was.
 //!
 //! Each step adds a name to those handed on; hygiene keeps them apart. The shape of the parser, one arm at a time with the
@@ -51,7 +52,7 @@
 ///
 /// | | done when | the pattern is |
 /// |---|---|---|
-/// | `recv(r) -> pattern => …` | a message, or the end, is here | what `r.recv()` answers ([`Queue`]: `get`) |
+/// | `recv(r) -> pattern => …` | a message, or the end, is here | what `r.recv()` answers ([`Queue`]: `get`; [`Signals`]: `wait`) |
 /// | `send(s, value) -> pattern => …` | there is room, or nobody who could receive | what `s.send(value)` answers (`Queue`: `put`) |
 /// | `readable(fd) -> pattern => …`, `writable(fd) …` | as [`io::wait`] says | `io::Result<()>`; `-> pattern` may be left out |
 /// | `join(handle) -> pattern => …` | the task has ended | what `handle.join()` answers |
@@ -59,7 +60,7 @@
 /// | `default => …` | nothing is ready at once | |
 /// | `default(duration) => …` | nothing was for so long | |
 ///
-/// `r` is a receiver of [`mpsc`], [`mpmc`] or [`oneshot`] or a `Queue`, `s` a sender or a `Queue`, or a reference or an `Arc` to
+/// `r` is a receiver of [`mpsc`], [`mpmc`] or [`oneshot`], a `Queue` or `Signals`, `s` a sender or a `Queue`, or a reference or an `Arc` to
 /// one: see [`Receive`] and [`Transmit`]. `fd` is anything with a descriptor. A closed channel is ready: a loop has to do something
 /// about it.
 ///
@@ -110,6 +111,7 @@
 /// [`mpmc`]: crate::sync::mpmc
 /// [`oneshot`]: crate::sync::oneshot
 /// [`Queue`]: crate::sync::Queue
+/// [`Signals`]: crate::signal::Signals
 /// [`io::wait`]: crate::io::wait
 /// [`Receive`]: crate::select::Receive
 /// [`Transmit`]: crate::select::Transmit
@@ -246,7 +248,7 @@ macro_rules! __select {
         $crate::select::private::Receive::received($place, &$arm)
     };
     (@outcome send $place:ident $arm:ident) => {
-        $crate::select::private::Transmit::granted($place, &$arm)
+        ::core::mem::ManuallyDrop::new($crate::select::private::Transmit::granted($place, &$arm))
     };
     (@outcome readable $place:ident $arm:ident) => {
         $crate::select::private::outcome(&$arm)
@@ -274,7 +276,7 @@ macro_rules! __select {
         match $others { () => $body }
     };
     (@body $out:ident send ($value:expr) ($pat:pat) $body:tt) => {{
-        let $pat = $crate::select::private::Grant::send($out, $value);
+        let $pat = $crate::select::private::Grant::send(::core::mem::ManuallyDrop::into_inner($out), $value);
         $body
     }};
     (@body $out:ident join ($($handle:tt)+) ($pat:pat) $body:tt) => {{

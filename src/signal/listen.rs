@@ -51,6 +51,11 @@ impl Listening {
         self.signal
     }
 
+    /// As the handler does.
+    pub(super) fn tell(&self) {
+        self.told.store(true, Ordering::SeqCst);
+    }
+
     /// Whether the signal came since this was asked for the last time.
     pub(super) fn heard(&self) -> Option<Signal> {
         self.told

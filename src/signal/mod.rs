@@ -37,6 +37,8 @@
 //! Child processes inherit nothing of this: no signal is blocked, and a program that is started has no handlers.
 
 #[allow(unsafe_code)]
+mod arm;
+#[allow(unsafe_code)]
 mod listen;
 mod number;
 
@@ -97,7 +99,8 @@ pub fn ctrl_c() -> io::Result<()> {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
-/// As an iterator it waits, and yields `io::Result<Signal>`; it ends when it was [closed](Handle::close).
+/// As an iterator it waits, and yields `io::Result<Signal>`; it ends when it was [closed](Handle::close). In a
+/// [`select!`](crate::select!) it is received from: `recv(signals) -> signal => …`, with what [`wait`](Signals::wait) answers.
 ///
 /// # Only one waits
 ///
@@ -323,6 +326,16 @@ impl Shared {
             drop(state);
             let _bytes = ears.read(&mut [0; 64])?;
         }
+    }
+
+    /// Nobody asked for what was told.
+    fn tell_again(&self, signal: Signal) {
+        let state = self.state();
+        if let Some(one) = state.listening.iter().find(|one| one.signal() == signal) {
+            one.tell();
+        }
+        drop(state);
+        self.ring();
     }
 
     fn add(&self, signal: Signal) -> io::Result<()> {

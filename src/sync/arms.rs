@@ -40,13 +40,14 @@ impl<'a, T, B: Buffer<T>> Getter<'a, T, B> {
         if arm.end() != end(channel, GETS) {
             return None;
         }
-        // SAFETY: only this type and `Putter` name an end; the arm borrows the channel, and no other channel is where that one
-        // is, so it is of these types.
+        // SAFETY: by the promise of `Arm`; it borrows the channel, and no other channel is where that one is, so it is of these
+        // types.
         Some(unsafe { &*(arm as *const dyn Arm).cast::<Self>() })
     }
 }
 
-impl<T, B: Buffer<T>> Arm for Getter<'_, T, B> {
+// SAFETY: each end of a channel has arms of one type: this, and the next.
+unsafe impl<T, B: Buffer<T>> Arm for Getter<'_, T, B> {
     fn attempt(&self) -> bool {
         let got = match self.channel.attempt_get() {
             Ok(item) => Ok(item),
@@ -125,7 +126,8 @@ impl<'a, T, B: Buffer<T>> Putter<'a, T, B> {
     }
 }
 
-impl<T, B: Buffer<T>> Arm for Putter<'_, T, B> {
+// SAFETY: as `Getter`.
+unsafe impl<T, B: Buffer<T>> Arm for Putter<'_, T, B> {
     fn attempt(&self) -> bool {
         let offer = self.channel.attempt_offer();
         let chosen = offer.is_some();
