@@ -22,5 +22,8 @@ mod files {}
 #[doc = include_str!("../docs/guide/processes.md")]
 mod processes {}
 
+#[doc = include_str!("../docs/guide/sharing.md")]
+mod sharing {}
+
 #[doc = include_str!("../docs/guide/coming-from-multitask.md")]
 mod coming_from_multitask {}
