@@ -1146,6 +1146,31 @@ fn two_threads_that_select_meet_without_a_buffer() {
 }
 
 #[test]
+fn a_selected_send_and_a_recv_on_another_thread_always_meet() {
+    ends(|| {
+        const TRIPS: usize = 20_000;
+        let (sender, receiver) = mpsc::sync_channel(0);
+        let receives = thread::spawn(move || {
+            let mut pause = Random::new(5);
+            for n in 0..TRIPS {
+                (0..pause.below(200)).for_each(|_| std::hint::spin_loop());
+                assert_eq!(receiver.recv(), Ok(n));
+            }
+        });
+        let (_other, silent) = mpsc::channel::<()>();
+        let mut pause = Random::new(6);
+        for n in 0..TRIPS {
+            (0..pause.below(200)).for_each(|_| std::hint::spin_loop());
+            select! {
+                send(sender, n) -> sent => sent.unwrap(),
+                recv(silent) -> _ => unreachable!("nothing is sent"),
+            }
+        }
+        receives.join().unwrap();
+    });
+}
+
+#[test]
 fn a_sender_that_was_called_by_a_receiver_that_is_gone_waits_on() {
     let scheduler = Scheduler::new().unwrap();
     let (sender, receiver) = mpmc::sync_channel(0);
