@@ -313,6 +313,19 @@ fn nobody_goes_on_before_the_timer_has_expired() {
 }
 
 #[test]
+fn no_timer_is_early_however_near_its_deadline_is() {
+    everywhere(|| {
+        for micros in (0..200).map(|n| n * n / 8) {
+            let deadline = Instant::now() + Duration::from_micros(micros);
+            let timer = Timer::at(deadline);
+            assert!(!timer.is_expired() || Instant::now() >= deadline);
+            assert_eq!(timer.wait(), Ok(()));
+            assert!(Instant::now() >= deadline && timer.is_expired());
+        }
+    });
+}
+
+#[test]
 fn a_timer_that_has_expired_is_not_waited_for() {
     everywhere(|| {
         for timer in [

@@ -38,14 +38,14 @@ use std::{error, fmt, io, mem};
 /// use multitask::{sleep, spawn};
 /// use std::sync::Arc;
 ///
-/// let idle = Arc::new(Timer::new(Duration::from_millis(20)));
+/// let idle = Arc::new(Timer::new(Duration::from_secs(30)));
 /// let watch = spawn({
 ///     let idle = idle.clone();
 ///     move || idle.wait().is_ok()
 /// });
 /// for _message in 0..3 {
 ///     sleep(Duration::from_millis(1));
-///     idle.reset(Duration::from_millis(20)); // it is alive
+///     idle.reset(Duration::from_secs(30)); // it is alive
 /// }
 /// assert!(!watch.is_finished());
 /// idle.cancel(); // the goodbye has come
