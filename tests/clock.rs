@@ -3,9 +3,9 @@
 
 mod common;
 
-use common::{ends, settle, OnDrop, Remote, LONG};
+use common::{ends, everywhere, settle, OnDrop, Remote, LONG};
 use multitask::time::{interval, interval_at, MissedTick, Timer, TimerError};
-use multitask::{sleep, spawn, timeout, yield_now, JoinHandle, Scheduler, Timeout};
+use multitask::{spawn, timeout, yield_now, JoinHandle, Scheduler, Timeout};
 use std::cell::Cell;
 use std::panic::catch_unwind;
 use std::rc::Rc;
@@ -16,20 +16,6 @@ use std::time::{Duration, Instant};
 
 const SHORT: Duration = Duration::from_millis(5);
 
-/// Runs a check in a task, on a plain thread, and on a plain thread whose scheduler has tasks to run meanwhile.
-fn everywhere(check: fn()) {
-    ends(move || Scheduler::new().unwrap().block_on(check));
-    ends(check);
-    ends(move || {
-        let live = spawn(|| loop {
-            sleep(Duration::from_micros(500));
-        });
-        check();
-        live.cancel();
-        assert!(live.join().unwrap_err().is_cancelled());
-    });
-}
-
 /// Keeps the thread until so much of it has passed that nothing of before is to come within `time`.
 fn pass(time: Duration) {
     let start = Instant::now();
@@ -39,7 +25,8 @@ fn pass(time: Duration) {
 }
 
 fn is_on_the_grid(tick: Instant, start: Instant, period: Duration) -> bool {
-    (tick - start).as_nanos() % period.as_nanos() == 0
+    let since = (tick - start).as_nanos();
+    since.is_multiple_of(period.as_nanos())
 }
 
 // ---- intervals ----
@@ -262,8 +249,8 @@ fn come_in_order(span: Duration) -> bool {
 #[test]
 fn an_interval_without_a_period_is_refused() {
     for make in [
-        || drop(interval(Duration::ZERO)),
-        || drop(interval_at(Instant::now(), Duration::ZERO)),
+        || _ = interval(Duration::ZERO),
+        || _ = interval_at(Instant::now(), Duration::ZERO),
     ] {
         assert!(catch_unwind(make).is_err());
     }

@@ -11,28 +11,25 @@
 //! until all have ended. It lets those go on who wait for what does not come any more, and may do that only if they wait
 //! rightly. Then nobody holds anything, and the trial checks the books. Who is stuck is found by the watchdog.
 
+#[path = "soak/arena.rs"]
+mod arena;
 mod common;
 
-use common::{OnDrop, Random};
+use arena::{passed, Actor, Arena, Inside};
+use common::OnDrop;
 use multitask::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use multitask::sync::{
     Arc, Barrier, Condvar, Event, GetError, LockTimeoutError, Mutex, Notify, Once, PutError, Queue,
-    RwLock, Semaphore, TryGetError, WaitGroup,
+    RwLock, RwLockWriteGuard, Semaphore, TryGetError, WaitGroup,
 };
 use multitask::time::{Timer, TimerError};
-use multitask::{sleep, spawn, task, timeout, yield_now, Handle, JoinHandle, Scheduler, Timeout};
+use multitask::{sleep, timeout, Handle, JoinHandle, Scheduler, Timeout};
 use std::cell::Cell;
 use std::collections::hash_map::RandomState;
+use std::env;
 use std::hash::BuildHasher;
-use std::panic::{resume_unwind, Location};
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{env, process, thread};
-
-/// How long a round is stirred.
-const ROUND: Duration = Duration::from_millis(120);
-/// After so long without anything done somebody is stuck.
-const STUCK: Duration = Duration::from_secs(30);
-const SCHEDULERS: usize = 2;
 
 type Trial = (&'static str, fn(&Arena));
 
@@ -79,329 +76,6 @@ fn main() {
 fn number(variable: &str) -> Option<u64> {
     let value = env::var(variable).ok()?;
     Some(value.parse().expect("a number"))
-}
-
-// ---- those who take part ----
-
-/// Where a round takes place: its schedulers, and who takes part.
-struct Arena {
-    shared: Arc<Shared>,
-    schedulers: Vec<(Handle, thread::JoinHandle<()>)>,
-    watchdog: thread::JoinHandle<()>,
-}
-
-struct Shared {
-    name: &'static str,
-    seed: u64,
-    round: u64,
-    /// No step begins any more, and none is cut short.
-    settling: AtomicBool,
-    /// The round is over.
-    closed: AtomicBool,
-    /// Nothing has been done for long: the schedulers are to say what they know.
-    stuck: AtomicBool,
-    /// Goes up with everything that is done.
-    done: AtomicU64,
-    /// What everybody is at.
-    seats: std::sync::Mutex<Vec<Arc<Seat>>>,
-}
-
-/// What one of them is at: the line of the trial, 0 while he is between two steps.
-struct Seat {
-    who: String,
-    line: AtomicUsize,
-    steps: AtomicU64,
-}
-
-/// One who takes part.
-struct Actor {
-    random: Random,
-    shared: Arc<Shared>,
-    seat: Arc<Seat>,
-}
-
-impl Arena {
-    fn open(name: &'static str, seed: u64, round: u64) -> Arena {
-        let shared = Arc::new(Shared {
-            name,
-            seed,
-            round,
-            settling: AtomicBool::new(false),
-            closed: AtomicBool::new(false),
-            stuck: AtomicBool::new(false),
-            done: AtomicU64::new(0),
-            seats: std::sync::Mutex::default(),
-        });
-        let scheduler = |n| {
-            let (tell, told) = std::sync::mpsc::channel();
-            let shared = shared.clone();
-            let thread = thread::spawn(move || {
-                let scheduler = Scheduler::new().unwrap();
-                tell.send(scheduler.handle()).unwrap();
-                shared.serve(n, &scheduler);
-            });
-            (told.recv().unwrap(), thread)
-        };
-        let schedulers = (0..SCHEDULERS).map(scheduler).collect();
-        let watched = shared.clone();
-        let watchdog = thread::spawn(move || watched.watch());
-        Arena {
-            shared,
-            schedulers,
-            watchdog,
-        }
-    }
-
-    /// Numbers for this round of this trial.
-    fn random(&self) -> Random {
-        self.shared.random("")
-    }
-
-    /// See the head of this file.
-    fn round<S: Send + Sync + 'static>(
-        &self,
-        state: &Arc<S>,
-        step: fn(&S, &mut Actor),
-        settle: impl Fn(&S),
-    ) {
-        let threads: Vec<_> = (0..4_u64)
-            .map(|n| {
-                let (state, shared) = (state.clone(), self.shared.clone());
-                let who = format!("thread {n}");
-                thread::spawn(move || {
-                    // Half of them have tasks to run meanwhile, which take part as well.
-                    let own = (n % 2 == 1).then(|| {
-                        let (state, shared) = (state.clone(), shared.clone());
-                        let who = format!("task of thread {n}");
-                        spawn(move || lead(&state, step, Actor::new(&shared, who), None))
-                    });
-                    Actor::new(&shared, who).stir(&*state, step, u64::MAX);
-                    own.map(JoinHandle::join).into_iter().for_each(passed);
-                })
-            })
-            .collect();
-        let mut leaders = Vec::new();
-        for (n, (handle, _)) in self.schedulers.iter().enumerate() {
-            for k in 0..4 {
-                let who = format!("task {k} of scheduler {n}");
-                let actor = Actor::new(&self.shared, who);
-                let (next, _) = &self.schedulers[(n + k) % SCHEDULERS];
-                let (state, next) = (state.clone(), next.clone());
-                leaders.push(handle.spawn(move || lead(&state, step, actor, Some(&next))));
-            }
-        }
-        thread::sleep(ROUND);
-        self.shared.settling.store(true, SeqCst);
-        while !(leaders.iter().all(JoinHandle::is_finished)
-            && threads.iter().all(thread::JoinHandle::is_finished))
-        {
-            settle(state);
-            thread::sleep(Duration::from_micros(50));
-        }
-        for thread in threads {
-            thread.join().unwrap_or_else(|panic| resume_unwind(panic));
-        }
-        leaders.into_iter().map(JoinHandle::join).for_each(passed);
-    }
-
-    fn close(self) {
-        self.shared.closed.store(true, SeqCst);
-        self.watchdog.thread().unpark();
-        for (_, thread) in self.schedulers {
-            thread.join().unwrap();
-        }
-        self.watchdog.join().unwrap();
-    }
-}
-
-/// A task that was cancelled has done what it was to do.
-fn passed(result: Result<(), multitask::JoinError>) {
-    match result {
-        Ok(()) => {}
-        Err(error) if error.is_cancelled() => {}
-        Err(error) => resume_unwind(error.into_panic()),
-    }
-}
-
-/// Sends out one task after the other, on `home` if it says where, and cancels some.
-fn lead<S: Send + Sync + 'static>(
-    state: &Arc<S>,
-    step: fn(&S, &mut Actor),
-    mut leader: Actor,
-    home: Option<&Handle>,
-) {
-    while !leader.is_settling() {
-        let (mut actor, mut last) = (leader.share(), leader.share());
-        let (state, steps) = (state.clone(), leader.random.below(40) as u64);
-        let work = move || {
-            let farewell = state.clone();
-            let _farewell = OnDrop(move || {
-                if thread::panicking() && !last.is_settling() {
-                    step(&farewell, &mut last);
-                }
-            });
-            actor.stir(&*state, step, steps);
-        };
-        let member = match home {
-            Some(home) => home.spawn(work),
-            None => spawn(work),
-        };
-        match leader.random.below(4) {
-            0 => {}
-            1 => yield_now(),
-            _ => sleep(leader.short()),
-        }
-        if !leader.chance(3) && !leader.is_settling() {
-            member.cancel();
-        }
-        passed(member.join());
-    }
-}
-
-impl Actor {
-    fn new(shared: &Arc<Shared>, who: String) -> Actor {
-        let seat = Arc::new(Seat {
-            who,
-            line: AtomicUsize::new(0),
-            steps: AtomicU64::new(0),
-        });
-        shared.seats.lock().unwrap().push(seat.clone());
-        Actor {
-            random: shared.random(&seat.who),
-            shared: shared.clone(),
-            seat,
-        }
-    }
-
-    /// Another with the same seat.
-    fn share(&mut self) -> Actor {
-        Actor {
-            random: Random::new(self.random.below(1 << 31) as u64),
-            shared: self.shared.clone(),
-            seat: self.seat.clone(),
-        }
-    }
-
-    /// Takes so many steps, some of which are cut short.
-    fn stir<S>(&mut self, state: &S, step: fn(&S, &mut Actor), steps: u64) {
-        for _ in 0..steps {
-            if self.is_settling() {
-                return;
-            }
-            let limit = self.short();
-            let _in_time = match self.random.below(6) {
-                0 => timeout(limit, || step(state, self)),
-                1 => timeout(limit, || task::shield(|| step(state, self))),
-                2 => task::shield(|| timeout(limit, || step(state, self))),
-                3 => timeout(Duration::MAX, || task::shield(|| step(state, self))),
-                _ => timeout(Duration::MAX, || step(state, self)),
-            };
-            self.seat.line.store(0, SeqCst);
-            self.seat.steps.fetch_add(1, SeqCst);
-            self.shared.done.fetch_add(1, SeqCst);
-            if self.chance(4) {
-                yield_now();
-            }
-        }
-    }
-
-    /// A time in which something may happen or not.
-    fn short(&mut self) -> Duration {
-        Duration::from_micros(self.random.below(300) as u64)
-    }
-
-    /// Once in so many times.
-    fn chance(&mut self, of: usize) -> bool {
-        self.random.below(of) == 0
-    }
-
-    fn is_settling(&self) -> bool {
-        self.shared.settling.load(SeqCst)
-    }
-
-    /// Notes where it is, for the report.
-    #[track_caller]
-    fn at(&self) {
-        let line = Location::caller().line() as usize;
-        self.seat.line.store(line, SeqCst);
-    }
-
-    /// Lets others come between: waits a little, or not at all.
-    fn dawdle(&mut self) {
-        match self.random.below(8) {
-            0 => sleep(self.short()),
-            1..3 => yield_now(),
-            _ => {}
-        }
-    }
-}
-
-impl Shared {
-    /// The numbers of `who` in this round.
-    fn random(&self, who: &str) -> Random {
-        let text = self.name.bytes().chain(who.bytes());
-        let salt = text.fold(self.round, |salt, byte| {
-            salt.wrapping_mul(257).wrapping_add(u64::from(byte))
-        });
-        Random::new(self.seed ^ salt)
-    }
-
-    /// Runs a scheduler until the round is over.
-    fn serve(&self, n: usize, scheduler: &Scheduler) {
-        let mut reported = false;
-        while !self.closed.load(SeqCst) {
-            scheduler.block_on(|| sleep(Duration::from_millis(2)));
-            if self.stuck.load(SeqCst) && !reported {
-                eprintln!("scheduler {n}: {:?}", scheduler.stats());
-                reported = true;
-            }
-        }
-        scheduler.run().unwrap();
-    }
-
-    /// Ends the process if nothing is done any more.
-    fn watch(&self) {
-        let mut seen = (u64::MAX, Instant::now());
-        while !self.closed.load(SeqCst) {
-            let done = self.done.load(SeqCst);
-            if done != seen.0 || !self.settling.load(SeqCst) {
-                seen = (done, Instant::now());
-            } else if seen.1.elapsed() > STUCK {
-                self.give_up();
-            }
-            thread::park_timeout(Duration::from_secs(1));
-        }
-    }
-
-    fn give_up(&self) -> ! {
-        let Shared {
-            name, seed, round, ..
-        } = self;
-        eprintln!("{name} is stuck in round {round}: MULTITASK_SEED={seed}");
-        for seat in &*self.seats.lock().unwrap() {
-            let (line, steps) = (seat.line.load(SeqCst), seat.steps.load(SeqCst));
-            eprintln!("{}: at line {line}, after {steps} steps", seat.who);
-        }
-        self.stuck.store(true, SeqCst);
-        thread::sleep(Duration::from_secs(1));
-        process::abort()
-    }
-}
-
-/// Counts who is inside of something.
-struct Inside<'a>(&'a AtomicUsize);
-
-impl<'a> Inside<'a> {
-    fn of(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, SeqCst);
-        Inside(count)
-    }
-}
-
-impl Drop for Inside<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, SeqCst);
-    }
 }
 
 /// What was locked, if it was locked in time.
@@ -486,7 +160,7 @@ fn rwlock(arena: &Arena) {
         let counted = state.counted.fetch_add(1, SeqCst) + 1;
         if actor.chance(4) {
             drop(inside);
-            let guard = multitask::sync::RwLockWriteGuard::downgrade(guard);
+            let guard = RwLockWriteGuard::downgrade(guard);
             let _inside = enter(state, 1);
             actor.dawdle();
             assert_eq!(*guard, counted);
@@ -669,6 +343,11 @@ fn barrier(arena: &Arena) {
     let due = group * state.leaders.load(SeqCst);
     let interrupted = state.interrupted.load(SeqCst);
     assert!((due - interrupted.min(due)..=due).contains(&state.through.load(SeqCst)));
+    // Nobody is left: what comes now does not make a group, for each leaves before the next comes.
+    for _ in 1..group {
+        let alone = timeout(Duration::ZERO, || state.barrier.wait().is_leader());
+        assert_eq!(alone, Err(Timeout));
+    }
 }
 
 /// What is to be done once is begun by one at a time, and done once, however often it was given up.
@@ -805,6 +484,8 @@ fn notify(arena: &Arena) {
         let bounded = actor.chance(3);
         while !take(state) {
             actor.at();
+            // What is announced now is not missed.
+            actor.dawdle();
             if !bounded {
                 state.notify.wait();
             } else if state.notify.wait_timeout(actor.short()).is_err() {
@@ -847,7 +528,7 @@ fn wait_group(arena: &Arena) {
             match actor.random.below(3) {
                 0 => work(),
                 n => {
-                    let task = state.0[n % SCHEDULERS].spawn(work);
+                    let task = state.0[n % state.0.len()].spawn(work);
                     if actor.chance(3) {
                         task.cancel();
                     }
