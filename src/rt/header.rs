@@ -109,6 +109,8 @@ impl Linked for Header {
 pub(crate) enum Why {
     Nothing,
     Sleep,
+    Tick,
+    Timer,
     Park,
     Join,
     Read,
@@ -148,6 +150,8 @@ impl Why {
         match self {
             Why::Nothing => "ready to run",
             Why::Sleep => "sleeping",
+            Why::Tick => "waiting for the next tick of an interval",
+            Why::Timer => "waiting for a timer",
             Why::Park => "parked until somebody unparks it",
             Why::Join => "waiting for another task to end",
             Why::Read => "waiting to read",
@@ -181,6 +185,11 @@ impl Why {
             Why::Select => "waiting for the first of several things",
             Why::SelectReady => "waiting for the first of several things, a descriptor among them",
         }
+    }
+
+    /// Whether it waits for a moment.
+    pub(crate) fn is_time(self) -> bool {
+        matches!(self, Why::Sleep | Why::Tick | Why::Timer)
     }
 
     /// Whether only a descriptor's readiness, or news of another process, ends the wait.

@@ -273,7 +273,7 @@ impl Worker {
         };
         self.for_each_waiting(|task| match task.why.get() {
             why if why.is_io() => counts.io += 1,
-            super::header::Why::Sleep => counts.timers += 1,
+            why if why.is_time() => counts.timers += 1,
             _ => counts.others += 1,
         });
         counts

@@ -5,7 +5,7 @@ pub mod children;
 pub mod files;
 pub mod sockets;
 
-use multitask::{task, Handle, Scheduler};
+use multitask::{sleep, spawn, task, Handle, Scheduler};
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{mpsc, Arc};
@@ -31,6 +31,20 @@ pub fn ends<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
             thread.join().unwrap_or_else(|panic| resume_unwind(panic))
         }
     }
+}
+
+/// Runs a check in a task, on a plain thread, and on a plain thread whose scheduler has tasks to run meanwhile.
+pub fn everywhere(check: fn()) {
+    ends(move || Scheduler::new().unwrap().block_on(check));
+    ends(check);
+    ends(move || {
+        let live = spawn(|| loop {
+            sleep(Duration::from_micros(500));
+        });
+        check();
+        live.cancel();
+        assert!(live.join().unwrap_err().is_cancelled());
+    });
 }
 
 /// Counts how often it (or a clone) is dropped.
