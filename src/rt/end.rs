@@ -15,9 +15,9 @@ use super::group::Group;
 use super::header::{Header, CX, HANDLE};
 use super::job::{drop_quietly, Ending, Job};
 use super::waiter::Waiter;
+use crate::base::shared::Ordering;
 use crate::error::{panic_message, report, JoinError};
 use std::ptr;
-use std::sync::atomic::Ordering;
 
 /// The task has ended; the result is there.
 const DONE: u32 = 2;

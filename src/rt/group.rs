@@ -11,9 +11,7 @@
 use super::job::{drop_quietly, Panic};
 use super::waiter::Waiter;
 use crate::base::lock::Lock;
-use std::cell::UnsafeCell;
-use std::hint::spin_loop;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use crate::base::shared::{spin, AtomicUsize, Ordering, UnsafeCell};
 
 const WAITING: usize = 1;
 const TOLD: usize = 2;
@@ -114,7 +112,7 @@ impl Group {
         }
         // By 3 the last member is on its way out. It needs a few instructions; on this thread it has had them.
         while self.state.load(Ordering::Acquire) & TOLD == 0 {
-            spin_loop();
+            spin(1);
         }
         self.state.store(0, Ordering::Relaxed);
     }

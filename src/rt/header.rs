@@ -21,12 +21,13 @@ use super::locals::{Belongings, Local, LocalId};
 use super::scope::Scopes;
 use super::unwind::Raised;
 use crate::base::list::{Linked, Links};
+use crate::base::shared::{self, AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::base::slab::Slab;
 use std::cell::{Cell, UnsafeCell};
 use std::mem::size_of;
 use std::panic::{Location, RefUnwindSafe};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::AtomicPtr;
 use std::thread::Thread;
 
 /// See the head of this file.
@@ -67,7 +68,7 @@ pub(crate) struct Header {
     /// The code behind `payload`.
     pub(super) job: Cell<Job>,
     /// Whom to wake at the end; valid while `join` says so.
-    pub(super) joiner: UnsafeCell<Option<(&'static Header, u64)>>,
+    pub(super) joiner: shared::UnsafeCell<Option<(&'static Header, u64)>>,
     /// `park` and `unpark` of the public face: a token, or whom to wake.
     pub(super) token: AtomicU64,
     /// Among the worker's tasks that have been suspended.
@@ -89,7 +90,7 @@ pub(crate) struct Header {
 }
 
 /// A task that has not started costs this, and what its closure holds beyond 48 bytes.
-#[cfg(target_pointer_width = "64")]
+#[cfg(all(target_pointer_width = "64", not(loom)))]
 const _: () = assert!(size_of::<Header>() == 256);
 
 // SAFETY: by invariant 2 for the cells; the rest is atomic.
@@ -217,7 +218,7 @@ impl Default for Header {
             why: Cell::new(Why::Nothing),
             scopes: Scopes::new(),
             job: Cell::new(Job::none()),
-            joiner: UnsafeCell::new(None),
+            joiner: shared::UnsafeCell::new(None),
             token: AtomicU64::new(0),
             up: AtomicBool::new(false),
             raised: Raised::new(),

@@ -6,9 +6,10 @@
 
 use crate::base::inbox::Inbox;
 use crate::base::ring::Ring;
+use crate::base::shared::{Mutex, MutexGuard};
 use std::cell::{Cell, UnsafeCell};
 use std::panic::RefUnwindSafe;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 /// See the head of this file. `T` is the task's header.
 pub(crate) struct Home<T: 'static> {

@@ -17,8 +17,7 @@
 use super::header::{Header, CX};
 use super::home::{Home, Message};
 use crate::base::list::{Linked, Links, List};
-use std::cell::UnsafeCell;
-use std::sync::atomic::Ordering;
+use crate::base::shared::{Ordering, UnsafeCell};
 
 const STATE: u64 = 3;
 const EPOCH: u64 = STATE + 1;
