@@ -95,6 +95,14 @@ atomics! {
     AtomicUsize: usize,
 }
 
+impl AtomicBool {
+    /// Loom would let a store that comes after a read-modify-write of another thread be overtaken by it, which then could
+    /// not have read what it did. A swap has its place in the order.
+    pub(crate) fn store(&self, value: bool, order: Ordering) {
+        self.swap(value, order);
+    }
+}
+
 /// Rule 3.
 struct Memory {
     uses: OnceLock<loom::cell::UnsafeCell<()>>,
