@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{ends, settle, Dropped, Drops, OnDrop, Random, Remote, LONG};
+use common::{ends, settle, Crowd, Dropped, Drops, OnDrop, LONG};
 use multitask::sync::{mpmc, mpsc};
 use multitask::task::{self, JoinHandle};
 use multitask::{sleep, spawn, timeout, timeout_at, yield_now, Scheduler, Timeout};
@@ -763,36 +763,12 @@ fn a_plain_thread_runs_its_tasks_while_it_waits() {
 fn mixed(capacity: usize, seed: u64, receivers_go_first: bool) {
     const EACH: usize = 300;
     let fates = Fates::default();
-    let remotes = [Remote::start(), Remote::start()];
     let (sender, receiver) = mpmc::sync_channel(capacity);
-    let interruptions = Arc::new(AtomicUsize::new(0));
-    let run = |number: usize, work: Arc<dyn Fn(&mut Random) -> bool + Send + Sync>| {
-        let remote = remotes.get(number % 4).map(|remote| remote.handle.clone());
-        let mut random = Random::new(seed ^ (number as u64 * 0x5555 + 1));
-        let interruptions = interruptions.clone();
-        thread::spawn(move || loop {
-            let mut inner = Random::new(random.below(1 << 30) as u64);
-            let work = work.clone();
-            let goes_on = match &remote {
-                None => work(&mut inner),
-                Some(remote) => {
-                    let task = remote.spawn(move || work(&mut inner));
-                    if random.below(4) == 0 {
-                        interruptions.fetch_add(1, SeqCst);
-                        task.cancel();
-                    }
-                    task.join().unwrap_or_else(|error| error.is_cancelled())
-                }
-            };
-            if !goes_on {
-                return;
-            }
-        })
-    };
+    let crowd = Crowd::new(seed);
     let senders = [0, 1, 2, 3].map(|number| {
         let (sender, fates) = (sender.clone(), fates.clone());
         let left = AtomicUsize::new(EACH);
-        run(
+        crowd.run(
             number,
             Arc::new(move |random| {
                 let going = (0..random.below(10)).all(|_| {
@@ -822,7 +798,7 @@ fn mixed(capacity: usize, seed: u64, receivers_go_first: bool) {
         let (receiver, fates) = (receiver.clone(), fates.clone());
         let enough = if receivers_go_first { 40 } else { isize::MAX };
         let left = AtomicIsize::new(enough);
-        run(
+        crowd.run(
             number,
             Arc::new(move |random| {
                 (0..random.below(10)).all(|_| {
@@ -852,11 +828,11 @@ fn mixed(capacity: usize, seed: u64, receivers_go_first: bool) {
         .into_iter()
         .chain(receivers)
         .for_each(|thread| thread.join().unwrap());
-    remotes.into_iter().for_each(Remote::stop);
+    let interruptions = crowd.stop();
     let made = fates.made.load(SeqCst);
     assert_eq!(fates.drops.count(), made, "each message is dropped once");
     if !receivers_go_first {
-        fates.check(interruptions.load(SeqCst));
+        fates.check(interruptions);
     }
 }
 

@@ -7,6 +7,7 @@ use children::Running;
 use common::OnDrop;
 use multitask::net::{TcpListener, TcpStream};
 use multitask::sync::{self, mpsc as channels, oneshot, Queue};
+use multitask::time::{interval_at, Timer, TimerError};
 use multitask::{select, sleep, spawn, task, yield_now, Scheduler};
 use std::cell::RefCell;
 use std::io::Write;
@@ -560,6 +561,20 @@ fn a_timer_that_was_cancelled_hides_no_deadlock() {
         .unwrap_err()
         .to_string()
         .contains("1 task left"));
+    // Nor does a `Timer` that its waiter learns to be cancelled, nor one that is never due.
+    let scheduler = Scheduler::new().unwrap();
+    let timer = Arc::new(Timer::new(long));
+    let waits = timer.clone();
+    let waiter = scheduler.spawn(move || {
+        assert_eq!(waits.wait(), Err(TimerError::Disarmed));
+        Timer::new(Duration::MAX).wait()
+    });
+    scheduler.turn(None).unwrap();
+    assert!(timer.cancel());
+    let deadlock = scheduler.run().unwrap_err().to_string();
+    assert!(deadlock.contains(": waiting for a timer"), "{deadlock}");
+    waiter.cancel();
+    scheduler.run().unwrap();
 }
 
 fn a_sleeping_task_is_no_deadlock() {
@@ -567,6 +582,8 @@ fn a_sleeping_task_is_no_deadlock() {
     let parked = scheduler.spawn(task::park);
     scheduler.spawn(move || {
         sleep(2 * BEYOND_DOUBT);
+        interval_at(Instant::now() + 2 * BEYOND_DOUBT, BEYOND_DOUBT).tick();
+        Timer::new(2 * BEYOND_DOUBT).wait().unwrap();
         parked.task().unpark();
     });
     scheduler.run().unwrap();

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{ends, settle, Drops, OnDrop, Random, LONG};
+use common::{everywhere, settle, Drops, OnDrop, Random, LONG};
 use multitask::net::{TcpListener, TcpStream};
 use multitask::task::{self, JoinTimeoutError};
 use multitask::{
@@ -16,20 +16,6 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 const SHORT: Duration = Duration::from_millis(5);
-
-/// Runs a check in a task, on a plain thread, and on a plain thread whose scheduler has tasks to run meanwhile.
-fn everywhere(check: fn()) {
-    ends(move || Scheduler::new().unwrap().block_on(check));
-    ends(check);
-    ends(move || {
-        let live = spawn(|| loop {
-            sleep(Duration::from_micros(500));
-        });
-        check();
-        live.cancel();
-        assert!(live.join().unwrap_err().is_cancelled());
-    });
-}
 
 /// How long `f` takes, which is no longer than anybody has patience for.
 fn timed<T>(f: impl FnOnce() -> T) -> (T, Duration) {

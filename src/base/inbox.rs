@@ -6,8 +6,7 @@
 //!    sequentially consistent fence between their two steps, so at least one of them sees the other.
 //! 3. Of the senders that find the owner asleep exactly one is told to ring.
 
-use crossbeam_queue::SegQueue;
-use std::sync::atomic::{fence, AtomicBool, Ordering};
+use super::shared::{fence, AtomicBool, Ordering, SegQueue};
 
 /// See the head of this file.
 pub(crate) struct Inbox<M> {
@@ -105,5 +104,18 @@ mod tests {
         assert!(inbox.about_to_sleep());
         inbox.awake();
         assert!(!inbox.push(1));
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+
+    impl<M> Inbox<M> {
+        /// Makes it known to loom.
+        pub(crate) fn make(&self) {
+            self.queue.make();
+            self.asleep.make();
+        }
     }
 }

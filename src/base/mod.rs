@@ -1,4 +1,4 @@
-//! Data structures that know no task and no operating system. Each file compiles alone.
+//! Data structures that know no task and no operating system. Each file compiles alone, but for `shared`.
 
 pub(crate) mod inbox;
 #[allow(unsafe_code)]
@@ -6,5 +6,7 @@ pub(crate) mod list;
 #[allow(unsafe_code)]
 pub(crate) mod lock;
 pub(crate) mod ring;
+#[cfg_attr(all(test, loom), path = "shared_loom.rs", allow(unsafe_code))]
+pub(crate) mod shared;
 pub(crate) mod slab;
 pub(crate) mod wheel;

@@ -15,9 +15,9 @@ use super::group::Group;
 use super::header::{Header, CX, HANDLE};
 use super::job::{drop_quietly, Ending, Job};
 use super::waiter::Waiter;
+use crate::base::shared::Ordering;
 use crate::error::{panic_message, report, JoinError};
 use std::ptr;
-use std::sync::atomic::Ordering;
 
 /// The task has ended; the result is there.
 const DONE: u32 = 2;
@@ -238,5 +238,144 @@ impl Header {
                 .get()
                 .zip(here)
                 .is_some_and(|(home, here)| ptr::eq(home, here))
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::super::header::models::Actor;
+    use super::*;
+    use crate::base::shared::explore;
+    use loom::thread;
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::Arc;
+
+    /// A result that counts its drops.
+    struct Counted(Arc<AtomicUsize>);
+
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A task that nobody runs yet, on a thread of its own, and what its end leaves to be counted.
+    struct Play {
+        task: Actor,
+        drops: Arc<AtomicUsize>,
+        recycled: Arc<AtomicUsize>,
+    }
+
+    impl Play {
+        fn new() -> Self {
+            let play = Play {
+                task: Actor::task(2),
+                drops: Arc::default(),
+                recycled: Arc::default(),
+            };
+            let value = Counted(play.drops.clone());
+            // SAFETY: the header is new.
+            unsafe { play.task.header.set_job(move || value) };
+            play
+        }
+
+        /// The home thread: runs the task, and takes its fiber out of the header if it was `housed` there.
+        fn run(&self, housed: bool) -> thread::JoinHandle<()> {
+            let (header, recycled) = (self.task.header, self.recycled.clone());
+            thread::spawn(move || {
+                header.housed.set(housed);
+                if !header.run_to_end() {
+                    header.release();
+                }
+                count(header, &recycled);
+            })
+        }
+
+        /// As `JoinHandle` waits; `interrupted` says whether somebody else may end the wait.
+        fn wait(&self, joiner: &Actor, interrupted: bool) {
+            let header = self.task.header;
+            let waiter = Waiter::new(joiner.header);
+            if !header.set_joiner(waiter) {
+                assert!(waiter.retract());
+                return;
+            }
+            if !interrupted || !waiter.retract() {
+                joiner.stand_still();
+                assert!(waiter.was_woken() && header.is_done());
+            }
+            if !header.is_done() {
+                header.clear_joiner();
+            }
+        }
+
+        fn take(&self) {
+            // SAFETY: it is done, and this is the handle.
+            let result = unsafe { self.task.header.take_result::<Counted>() };
+            count(self.task.header, &self.recycled);
+            assert_eq!(self.drops.load(Ordering::Relaxed), 0);
+            assert!(result.is_ok());
+        }
+
+        fn detach(&self) {
+            self.task.header.detach();
+            count(self.task.header, &self.recycled);
+        }
+
+        fn end(self, home: thread::JoinHandle<()>) {
+            home.join().unwrap();
+            assert_eq!(self.drops.load(Ordering::Relaxed), 1);
+            assert_eq!(self.recycled.load(Ordering::Relaxed), 1);
+        }
+    }
+
+    fn count(header: &'static Header, recycled: &AtomicUsize) {
+        recycled.fetch_add(usize::from(header.was_recycled()), Ordering::Relaxed);
+    }
+
+    #[test]
+    fn a_result_is_taken_once_by_a_joiner_on_another_thread_who_is_woken_once() {
+        for housed in [false, true] {
+            explore(3, move || {
+                let (play, joiner) = (Play::new(), Actor::task(1));
+                let home = play.run(housed);
+                while !play.task.header.is_done() {
+                    play.wait(&joiner, false);
+                }
+                play.take();
+                play.end(home);
+                assert!(!joiner.was_made_ready());
+            });
+        }
+    }
+
+    #[test]
+    fn a_result_is_dropped_once_if_the_handle_is_let_go_of_meanwhile() {
+        for housed in [false, true] {
+            explore(3, move || {
+                let play = Play::new();
+                let home = play.run(housed);
+                play.detach();
+                play.end(home);
+            });
+        }
+    }
+
+    #[test]
+    fn a_joiner_that_gives_up_waits_again_takes_or_lets_go_without_a_second_wake() {
+        for housed in [false, true] {
+            explore(3, move || {
+                let (play, joiner) = (Play::new(), Actor::task(1));
+                let home = play.run(housed);
+                play.wait(&joiner, true);
+                play.wait(&joiner, true);
+                if play.task.header.is_done() {
+                    play.take();
+                } else {
+                    play.detach();
+                }
+                play.end(home);
+                assert!(!joiner.was_made_ready());
+            });
+        }
     }
 }

@@ -11,9 +11,7 @@
 use super::job::{drop_quietly, Panic};
 use super::waiter::Waiter;
 use crate::base::lock::Lock;
-use std::cell::UnsafeCell;
-use std::hint::spin_loop;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use crate::base::shared::{spin, AtomicUsize, Ordering, UnsafeCell};
 
 const WAITING: usize = 1;
 const TOLD: usize = 2;
@@ -114,8 +112,72 @@ impl Group {
         }
         // By 3 the last member is on its way out. It needs a few instructions; on this thread it has had them.
         while self.state.load(Ordering::Acquire) & TOLD == 0 {
-            spin_loop();
+            spin(1);
         }
         self.state.store(0, Ordering::Relaxed);
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::super::header::models::Actor;
+    use super::*;
+    use crate::base::shared::explore;
+    use loom::thread;
+    use std::sync::Arc;
+
+    struct Frame {
+        group: Group,
+        /// What the members borrow.
+        borrowed: [UnsafeCell<u32>; 2],
+    }
+
+    // SAFETY: loom finds out who uses `borrowed` at the wrong moment.
+    unsafe impl Sync for Frame {}
+
+    #[test]
+    fn the_owner_goes_on_once_when_the_last_member_has_done_with_the_frame() {
+        explore(3, || {
+            let owner = Actor::task(1);
+            let frame = Arc::new(Frame {
+                group: Group::new(),
+                borrowed: [UnsafeCell::new(0), UnsafeCell::new(0)],
+            });
+            frame.group.state.make();
+            frame.group.waiter.make();
+            frame.borrowed.iter().for_each(UnsafeCell::make);
+            let members = [0, 1].map(|n| {
+                frame.group.join();
+                let frame = frame.clone();
+                thread::spawn(move || {
+                    // SAFETY: it is this member's.
+                    unsafe { *frame.borrowed[n].get() += 1 };
+                    // SAFETY: it was counted.
+                    unsafe { Group::leave(&frame.group) };
+                })
+            });
+            // As a scope waits.
+            if !frame.group.is_empty() {
+                let waiter = Waiter::new(owner.header);
+                if frame.group.set_waiter(waiter) {
+                    owner.stand_still();
+                    assert!(waiter.was_woken());
+                    frame.group.stop_waiting();
+                } else {
+                    assert!(waiter.retract());
+                }
+            }
+            // The frame goes.
+            frame.group.state.end();
+            for borrowed in &frame.borrowed {
+                // SAFETY: the members have ended.
+                assert_eq!(unsafe { *borrowed.get() }, 1);
+            }
+            let _gone = frame.group.waiter.get();
+            members
+                .into_iter()
+                .for_each(|member| member.join().unwrap());
+            assert!(!owner.was_made_ready());
+        });
     }
 }

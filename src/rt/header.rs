@@ -21,12 +21,12 @@ use super::locals::{Belongings, Local, LocalId};
 use super::scope::Scopes;
 use super::unwind::Raised;
 use crate::base::list::{Linked, Links};
+use crate::base::shared::{self, AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::base::slab::Slab;
 use std::cell::{Cell, UnsafeCell};
-use std::mem::size_of;
 use std::panic::{Location, RefUnwindSafe};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::AtomicPtr;
 use std::thread::Thread;
 
 /// See the head of this file.
@@ -67,7 +67,7 @@ pub(crate) struct Header {
     /// The code behind `payload`.
     pub(super) job: Cell<Job>,
     /// Whom to wake at the end; valid while `join` says so.
-    pub(super) joiner: UnsafeCell<Option<(&'static Header, u64)>>,
+    pub(super) joiner: shared::UnsafeCell<Option<(&'static Header, u64)>>,
     /// `park` and `unpark` of the public face: a token, or whom to wake.
     pub(super) token: AtomicU64,
     /// Among the worker's tasks that have been suspended.
@@ -89,8 +89,8 @@ pub(crate) struct Header {
 }
 
 /// A task that has not started costs this, and what its closure holds beyond 48 bytes.
-#[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<Header>() == 256);
+#[cfg(all(target_pointer_width = "64", not(loom)))]
+const _: () = assert!(std::mem::size_of::<Header>() == 256);
 
 // SAFETY: by invariant 2 for the cells; the rest is atomic.
 unsafe impl Sync for Header {}
@@ -109,6 +109,8 @@ impl Linked for Header {
 pub(crate) enum Why {
     Nothing,
     Sleep,
+    Tick,
+    Timer,
     Park,
     Join,
     Read,
@@ -148,6 +150,8 @@ impl Why {
         match self {
             Why::Nothing => "ready to run",
             Why::Sleep => "sleeping",
+            Why::Tick => "waiting for the next tick of an interval",
+            Why::Timer => "waiting for a timer",
             Why::Park => "parked until somebody unparks it",
             Why::Join => "waiting for another task to end",
             Why::Read => "waiting to read",
@@ -181,6 +185,11 @@ impl Why {
             Why::Select => "waiting for the first of several things",
             Why::SelectReady => "waiting for the first of several things, a descriptor among them",
         }
+    }
+
+    /// Whether it waits for a moment.
+    pub(crate) fn is_time(self) -> bool {
+        matches!(self, Why::Sleep | Why::Tick | Why::Timer)
     }
 
     /// Whether only a descriptor's readiness, or news of another process, ends the wait.
@@ -228,7 +237,7 @@ impl Default for Header {
             why: Cell::new(Why::Nothing),
             scopes: Scopes::new(),
             job: Cell::new(Job::none()),
-            joiner: UnsafeCell::new(None),
+            joiner: shared::UnsafeCell::new(None),
             token: AtomicU64::new(0),
             up: AtomicBool::new(false),
             raised: Raised::new(),
@@ -624,4 +633,100 @@ thread_local! {
             bound: Cell::new(false),
         }
     };
+}
+
+#[cfg(all(test, loom))]
+pub(super) mod models {
+    use super::super::home::models::Rings;
+    use super::*;
+    use std::sync::Arc;
+
+    /// A header of one schedule of a model, with a home of its own; freed with this, when all other threads have ended.
+    pub(crate) struct Actor {
+        pub(crate) header: &'static Header,
+        pub(crate) home: &'static Home<Header>,
+        pub(crate) rings: Arc<Rings>,
+    }
+
+    impl Actor {
+        /// A task with `refs` references.
+        pub(crate) fn task(refs: u32) -> Self {
+            let actor = Actor::thread(refs);
+            actor.header.home.set(Some(actor.home));
+            // SAFETY: nobody else knows this header yet.
+            unsafe { *actor.header.thread.get() = None };
+            actor
+        }
+
+        /// A plain thread that does not run a loop while it waits.
+        pub(crate) fn thread(refs: u32) -> Self {
+            let (home, rings) = Home::of_model();
+            let header = Header {
+                refs: AtomicU32::new(refs),
+                join: AtomicU32::new(HANDLE),
+                index: Cell::new(next_index()),
+                thread: UnsafeCell::new(Some(std::thread::current())),
+                ..Header::default()
+            };
+            let (header, home) = (Box::leak(Box::new(header)), Box::leak(Box::new(home)));
+            header.word.make();
+            header.join.make();
+            header.refs.make();
+            header.up.make();
+            header.token.make();
+            header.joiner.make();
+            Actor {
+                header,
+                home,
+                rings,
+            }
+        }
+
+        /// Parks: nobody goes on here before somebody has made the task ready.
+        pub(crate) fn stand_still(&self) {
+            while !self.was_made_ready() {
+                loom::thread::yield_now();
+            }
+        }
+
+        /// Whether somebody has; takes that back.
+        pub(crate) fn was_made_ready(&self) -> bool {
+            matches!(self.home.inbox().pop(), Some(Message::Wake(_)))
+        }
+    }
+
+    impl Drop for Actor {
+        fn drop(&mut self) {
+            let (header, home) = (ptr::from_ref(self.header), ptr::from_ref(self.home));
+            // SAFETY: leaked when they were made; the other threads of the schedule have ended.
+            unsafe {
+                drop(Box::from_raw(header.cast_mut()));
+                drop(Box::from_raw(home.cast_mut()));
+            }
+        }
+    }
+
+    impl Header {
+        /// If it was recycled since somebody last asked: makes every later use of it a fault. True then.
+        pub(crate) fn was_recycled(&self) -> bool {
+            let recycled = HEADERS.forget(self.index.get());
+            if recycled {
+                self.end();
+            }
+            recycled
+        }
+
+        /// It is given to another task or thread.
+        pub(crate) fn end(&self) {
+            self.join.end();
+            self.refs.end();
+            self.up.end();
+            self.token.end();
+        }
+    }
+
+    fn next_index() -> u32 {
+        static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    }
 }

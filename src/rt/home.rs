@@ -6,9 +6,10 @@
 
 use crate::base::inbox::Inbox;
 use crate::base::ring::Ring;
+use crate::base::shared::{Mutex, MutexGuard};
 use std::cell::{Cell, UnsafeCell};
 use std::panic::RefUnwindSafe;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 /// See the head of this file. `T` is the task's header.
 pub(crate) struct Home<T: 'static> {
@@ -70,6 +71,24 @@ impl<T: 'static> Home<T> {
 
     pub(crate) fn inbox(&self) -> &Inbox<Message<T>> {
         &self.inbox
+    }
+
+    /// Waits by `poll` until the bell rings; false if there is a message or `done`, and it did not wait. For the home
+    /// thread.
+    ///
+    /// Who makes `done` true nudges afterwards.
+    pub(super) fn sleep(&self, done: impl Fn() -> bool, poll: impl FnOnce()) -> bool {
+        // A sender may act here: it sees that we sleep and rings, or we see its message. One that nudges as well: it
+        // sees that we sleep, or we see what it has done.
+        if !self.inbox.about_to_sleep() {
+            return false;
+        }
+        let sleep = !done();
+        if sleep {
+            poll();
+        }
+        self.inbox.awake();
+        sleep
     }
 
     #[cold]
@@ -183,5 +202,104 @@ impl<T: 'static> Default for Home<T> {
             ids: Cell::new((0, 0)),
             index: Cell::new(u32::MAX),
         }
+    }
+}
+
+#[cfg(all(test, loom))]
+pub(super) mod models {
+    use super::*;
+    use crate::base::shared::{explore, AtomicBool, Ordering};
+    use loom::sync::Notify;
+    use loom::thread;
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::Arc;
+
+    /// What a bell of the models does, and how its owner polls.
+    #[derive(Default)]
+    pub(crate) struct Rings {
+        /// One ring is kept for the next poll.
+        notify: Notify,
+        count: AtomicUsize,
+    }
+
+    impl Rings {
+        pub(crate) fn poll(&self) {
+            self.notify.wait();
+        }
+
+        fn ring(&self) {
+            self.count.fetch_add(1, Ordering::Relaxed);
+            self.notify.notify();
+        }
+    }
+
+    impl<T: Sync> Home<T> {
+        /// A home whose owner polls what is returned as well.
+        pub(crate) fn of_model() -> (Self, Arc<Rings>) {
+            let home = Home::default();
+            home.inbox.make();
+            let rings = Arc::new(Rings::default());
+            let bell = rings.clone();
+            home.start(0, Box::new(move || bell.ring()));
+            (home, rings)
+        }
+    }
+
+    fn senders(home: &Arc<Home<u32>>, messages: usize) -> [thread::JoinHandle<()>; 2] {
+        [(); 2].map(|()| {
+            let home = home.clone();
+            thread::spawn(move || (0..messages).for_each(|_| home.send(Message::Wake(&0))))
+        })
+    }
+
+    #[test]
+    fn no_message_is_left_lying_while_the_owner_sleeps() {
+        explore(3, || {
+            let (home, rings) = Home::of_model();
+            let home = Arc::new(home);
+            let senders = senders(&home, 1);
+            for _ in 0..2 {
+                while home.inbox.pop().is_none() {
+                    home.sleep(|| false, || rings.poll());
+                }
+            }
+            senders
+                .into_iter()
+                .for_each(|sender| sender.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn a_sleeping_owner_is_rung_once_whoever_sends_and_how_much() {
+        explore(3, || {
+            let (home, rings) = Home::of_model();
+            let home = Arc::new(home);
+            assert!(home.inbox.about_to_sleep());
+            senders(&home, 2)
+                .into_iter()
+                .for_each(|sender| sender.join().unwrap());
+            assert_eq!(rings.count.load(Ordering::Relaxed), 1);
+            assert_eq!(std::iter::from_fn(|| home.inbox.pop()).count(), 4);
+        });
+    }
+
+    #[test]
+    fn an_owner_that_waits_for_news_told_elsewhere_does_not_sleep_through_it() {
+        explore(3, || {
+            let (home, rings) = Home::<u32>::of_model();
+            let news = AtomicBool::new(false);
+            news.make();
+            let (home, news) = (Arc::new(home), Arc::new(news));
+            let (to, told) = (home.clone(), news.clone());
+            let teller = thread::spawn(move || {
+                told.store(true, Ordering::Release);
+                to.nudge();
+            });
+            let done = || news.load(Ordering::Acquire);
+            while !done() {
+                home.sleep(done, || rings.poll());
+            }
+            teller.join().unwrap();
+        });
     }
 }

@@ -5,15 +5,18 @@
 //! 2. A value that fits lies in the payload itself, any other in a box whose pointer lies there.
 
 use super::unwind::target_of;
+use crate::base::shared::UnsafeCell;
 use crate::error::JoinError;
 use std::any::Any;
-use std::cell::UnsafeCell;
 use std::mem::{align_of, size_of, MaybeUninit};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
-/// Room for a closure or a result of up to 48 bytes.
+/// Bytes of a payload.
+const ROOM: usize = 48;
+
+/// Room for a closure or a result of up to [`ROOM`] bytes.
 #[repr(C, align(16))]
-pub(crate) struct Payload(UnsafeCell<MaybeUninit<[u8; 48]>>);
+pub(crate) struct Payload(UnsafeCell<MaybeUninit<[u8; ROOM]>>);
 
 /// The functions that know the types behind a payload.
 #[derive(Clone, Copy)]
@@ -161,7 +164,7 @@ impl Payload {
     }
 
     const fn fits<V>() -> bool {
-        size_of::<V>() <= size_of::<Payload>() && align_of::<V>() <= align_of::<Payload>()
+        size_of::<V>() <= ROOM && align_of::<V>() <= align_of::<Payload>()
     }
 
     #[inline]

@@ -300,7 +300,7 @@ pub struct Stats {
     pub runnable: usize,
     /// Waiting for a descriptor, or for a child process to end.
     pub io: usize,
-    /// Sleeping.
+    /// Sleeping, or waiting for a timer or for a tick.
     pub timers: usize,
     /// Waiting for other tasks, or threads.
     pub tasks: usize,

@@ -17,8 +17,7 @@
 use super::header::{Header, CX};
 use super::home::{Home, Message};
 use crate::base::list::{Linked, Links, List};
-use std::cell::UnsafeCell;
-use std::sync::atomic::Ordering;
+use crate::base::shared::{Ordering, UnsafeCell};
 
 const STATE: u64 = 3;
 const EPOCH: u64 = STATE + 1;
@@ -573,6 +572,260 @@ mod tests {
             }));
             assert!(panics.is_err());
             assert!(nodes[0].waiter.header.up.load(Ordering::Acquire));
+        });
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::super::header::models::Actor;
+    use super::*;
+    use crate::base::shared::explore;
+    use loom::sync::Mutex;
+    use loom::thread;
+    use std::sync::Arc;
+
+    /// What one thread leaves to another.
+    struct Note(UnsafeCell<u32>);
+
+    // SAFETY: loom finds out who uses it at the wrong moment.
+    unsafe impl Sync for Note {}
+
+    impl Note {
+        fn new() -> Arc<Self> {
+            let note = Note(UnsafeCell::new(0));
+            note.0.make();
+            Arc::new(note)
+        }
+
+        fn write(&self, value: u32) {
+            // SAFETY: as for the whole.
+            unsafe { *self.0.get() = value }
+        }
+
+        fn read(&self) -> u32 {
+            // SAFETY: as for the whole.
+            unsafe { *self.0.get() }
+        }
+    }
+
+    #[test]
+    fn of_waker_timer_and_owner_one_ends_the_wait_and_the_owner_is_made_ready_once() {
+        explore(3, || {
+            let owner = Actor::task(1);
+            let waiter = Waiter::new(owner.header);
+            let note = Note::new();
+            let left = note.clone();
+            let waker = thread::spawn(move || {
+                left.write(1);
+                waiter.wake()
+            });
+            let timer = thread::spawn(move || waiter.interrupt());
+            let retracted = waiter.retract();
+            if !retracted {
+                owner.stand_still();
+                if waiter.was_woken() {
+                    assert_eq!(note.read(), 1);
+                }
+            }
+            let woken = waker.join().unwrap();
+            let interrupted = timer.join().unwrap();
+            let wins = [retracted, woken, interrupted];
+            assert_eq!(wins.iter().filter(|&&won| won).count(), 1);
+            assert_eq!(waiter.was_woken(), woken);
+            assert!(!owner.was_made_ready(), "once");
+        });
+    }
+
+    #[test]
+    fn a_waiter_kept_beyond_its_wait_does_not_end_the_next_one() {
+        explore(3, || {
+            let owner = Actor::task(1);
+            let old = Waiter::new(owner.header);
+            let keeper = thread::spawn(move || old.wake());
+            let retracted = old.retract();
+            if !retracted {
+                owner.stand_still();
+            }
+            let next = Waiter::new(owner.header);
+            assert_ne!(keeper.join().unwrap(), retracted);
+            assert!(next.retract());
+        });
+    }
+
+    #[test]
+    fn nobody_uses_the_header_of_a_thread_that_has_come_up() {
+        explore(3, || {
+            let owner = Actor::thread(1);
+            let waiter = Waiter::new(owner.header);
+            let note = Note::new();
+            let left = note.clone();
+            let waker = thread::spawn(move || {
+                left.write(1);
+                waiter.wake()
+            });
+            let interrupted = waiter.interrupt_self();
+            if !interrupted {
+                while !owner.header.up.load(Ordering::Acquire) {
+                    thread::yield_now();
+                }
+                assert_eq!(note.read(), 1);
+                owner.header.end();
+            }
+            assert_ne!(waker.join().unwrap(), interrupted);
+        });
+    }
+
+    #[test]
+    fn a_thread_that_runs_its_loop_comes_out_of_its_sleep_when_it_is_woken() {
+        explore(3, || {
+            let owner = Actor::thread(1);
+            owner.header.home.set(Some(owner.home));
+            let waiter = Waiter::new(owner.header);
+            let waker = thread::spawn(move || waiter.wake());
+            let up = || owner.header.up.load(Ordering::Acquire);
+            while !up() {
+                owner.home.sleep(up, || owner.rings.poll());
+            }
+            assert!(waker.join().unwrap());
+        });
+    }
+
+    /// As `task::park` waits for the token once; true if it was taken.
+    fn take_token(owner: &Actor) -> bool {
+        let me = owner.header;
+        if me.take_token() {
+            return true;
+        }
+        let waiter = Waiter::new(me);
+        if !me.await_token(waiter) {
+            assert!(waiter.retract());
+            return me.take_token();
+        }
+        owner.stand_still();
+        let woken = waiter.was_woken();
+        me.stop_awaiting_token();
+        woken && me.take_token()
+    }
+
+    #[test]
+    fn of_two_tokens_one_is_not_lost_and_no_third_is_there() {
+        explore(3, || {
+            let owner = Actor::task(1);
+            let header = owner.header;
+            let givers = [(); 2].map(|()| thread::spawn(move || header.give_token()));
+            while !take_token(&owner) {}
+            givers.into_iter().for_each(|giver| giver.join().unwrap());
+            let _second = header.take_token();
+            assert!(!header.take_token());
+            assert!(!owner.was_made_ready());
+        });
+    }
+
+    #[test]
+    fn what_was_done_before_a_token_was_given_is_seen_by_who_takes_it() {
+        explore(3, || {
+            let owner = Actor::task(1);
+            let header = owner.header;
+            let note = Note::new();
+            let left = note.clone();
+            let giver = thread::spawn(move || {
+                left.write(1);
+                header.give_token();
+            });
+            while !take_token(&owner) {}
+            assert_eq!(note.read(), 1);
+            giver.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_token_that_comes_as_the_wait_for_it_is_interrupted_stays() {
+        explore(3, || {
+            let owner = Actor::task(1);
+            let header = owner.header;
+            let waiter = Waiter::new(header);
+            assert!(header.await_token(waiter));
+            let giver = thread::spawn(move || header.give_token());
+            let timer = thread::spawn(move || waiter.interrupt());
+            owner.stand_still();
+            header.stop_awaiting_token();
+            giver.join().unwrap();
+            timer.join().unwrap();
+            assert!(header.take_token() && !header.take_token());
+            assert!(!owner.was_made_ready());
+        });
+    }
+
+    /// Locked by a mutex that blocks: see the models of the spin lock.
+    struct Line(Mutex<WaitList<u32>>);
+
+    // SAFETY: the list is used by whoever has locked it, and the nodes outlive the threads that may.
+    unsafe impl Send for Line {}
+    // SAFETY: as above.
+    unsafe impl Sync for Line {}
+
+    impl Line {
+        /// True if somebody has taken `item`.
+        fn hand_over(&self, item: u32) -> bool {
+            let list = self.0.lock().unwrap();
+            // SAFETY: it is locked.
+            let won = unsafe { list.win_first(|_| true) };
+            drop(list);
+            match won {
+                Some(mut won) => {
+                    *won.slot() = item;
+                    true
+                }
+                None => false,
+            }
+        }
+
+        /// What the owner of `node` has been handed, after its wait.
+        fn leave(&self, node: &Node<u32>) -> u32 {
+            if !node.waiter.was_woken() {
+                let list = self.0.lock().unwrap();
+                // SAFETY: it is locked.
+                unsafe { list.remove(node) };
+            }
+            // SAFETY: the node is out of the list, and nobody else's any more.
+            unsafe { *node.slot.get() }
+        }
+    }
+
+    #[test]
+    fn what_is_handed_over_reaches_one_waiter_or_stays_though_one_is_cancelled() {
+        explore(3, || {
+            let owners = [Actor::task(1), Actor::task(1)];
+            let nodes = [0, 1].map(|n| Node::with(Waiter::new(owners[n].header), 0));
+            let line = Arc::new(Line(Mutex::new(WaitList::new())));
+            for node in &nodes {
+                node.slot.make();
+                // SAFETY: locked, and taken out by `leave`.
+                unsafe { line.0.lock().unwrap().push(node) };
+            }
+            let wakers = [1, 2].map(|item| {
+                let line = line.clone();
+                thread::spawn(move || line.hand_over(item))
+            });
+            let first = nodes[0].waiter;
+            let canceller = thread::spawn(move || first.interrupt());
+            owners[0].stand_still();
+            let mut got = line.leave(&nodes[0]);
+            let mut expected = 0;
+            for (waker, item) in wakers.into_iter().zip([1, 2]) {
+                expected += if waker.join().unwrap() { item } else { 0 };
+            }
+            assert_eq!(canceller.join().unwrap(), !first.was_woken());
+            if nodes[1].waiter.retract() {
+                assert!(!owners[1].was_made_ready());
+            } else {
+                assert!(owners[1].was_made_ready());
+            }
+            got += line.leave(&nodes[1]);
+            assert_eq!(got, expected);
+            assert!(expected > 0);
+            assert!(owners.iter().all(|owner| !owner.was_made_ready()));
         });
     }
 }

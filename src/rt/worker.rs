@@ -168,7 +168,7 @@ impl Worker {
                 continue;
             }
             let (patience, hopeless) = self.patience(doubt);
-            let slept = self.look(patience);
+            let slept = self.look(patience, &done);
             if !hopeless {
                 doubt = DOUBT.0;
             } else if slept && self.is_quiet() {
@@ -191,16 +191,16 @@ impl Worker {
         let _running = self.enter();
         self.receive();
         if self.has_ready() || self.home.live.get() == 0 {
-            self.look(Patience::None);
+            self.look(Patience::None, || false);
         } else if patience == Patience::Forever && self.is_quiet() {
             while self.is_quiet() {
                 if is_alone() && self.is_quiet() {
                     return Err(self.deadlock());
                 }
-                self.look(Patience::Until(Instant::now() + DOUBT.1));
+                self.look(Patience::Until(Instant::now() + DOUBT.1), || false);
             }
         } else {
-            self.look(self.nearest(patience));
+            self.look(self.nearest(patience), || false);
         }
         self.receive();
         // SAFETY: this is the home thread.
@@ -273,7 +273,7 @@ impl Worker {
         };
         self.for_each_waiting(|task| match task.why.get() {
             why if why.is_io() => counts.io += 1,
-            super::header::Why::Sleep => counts.timers += 1,
+            why if why.is_time() => counts.timers += 1,
             _ => counts.others += 1,
         });
         counts
@@ -448,19 +448,17 @@ impl Worker {
         }
     }
 
-    /// Fires timers and polls; true if it slept for as long as it was allowed to, and nothing came.
-    fn look(&self, patience: Patience) -> bool {
+    /// Fires timers and polls, without waiting if `done`; true if it slept for as long as it was allowed to, and nothing
+    /// came.
+    fn look(&self, patience: Patience, done: impl Fn() -> bool) -> bool {
         self.fire();
         if patience == Patience::None || self.has_ready() {
             self.reactor.poll(Patience::None);
             return false;
         }
-        // A sender may act here: it sees that we sleep and rings, or we see its message.
-        if !self.home.inbox().about_to_sleep() {
+        if !self.home.sleep(done, || self.reactor.poll(patience)) {
             return false;
         }
-        self.reactor.poll(patience);
-        self.home.inbox().awake();
         self.fire();
         !self.has_ready()
     }

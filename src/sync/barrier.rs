@@ -13,7 +13,8 @@ use std::fmt;
 /// Lets tasks and threads wait for each other, until a number of them has come. As [`std::sync::Barrier`].
 ///
 /// It can be used again and again, by another group each time. A waiter that is [cancelled](crate::JoinHandle::cancel), or
-/// runs out of a [`timeout`](crate::timeout), has not come: another has to come for it.
+/// runs out of a [`timeout`](crate::timeout), has not come: another has to come for it. If that happens in the very moment
+/// in which the last one comes, it may count as come, and the others go on.
 ///
 /// # Examples
 ///
@@ -76,7 +77,8 @@ impl State {
     fn arrive(&mut self, enough: usize) -> bool {
         self.arrived += 1;
         if self.arrived >= enough {
-            // Who was interrupted and has not had the time to leave does not count.
+            // Who was interrupted and has not had the time to leave does not count. One who is interrupted by his own
+            // thread from here on does: some have been let through by then, and cannot be called back.
             // SAFETY: the lock is held.
             self.arrived -= unsafe { self.line.remove_over() };
         }

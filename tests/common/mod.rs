@@ -5,7 +5,7 @@ pub mod children;
 pub mod files;
 pub mod sockets;
 
-use multitask::{task, Handle, Scheduler};
+use multitask::{sleep, spawn, task, Handle, Scheduler};
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{mpsc, Arc};
@@ -31,6 +31,20 @@ pub fn ends<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
             thread.join().unwrap_or_else(|panic| resume_unwind(panic))
         }
     }
+}
+
+/// Runs a check in a task, on a plain thread, and on a plain thread whose scheduler has tasks to run meanwhile.
+pub fn everywhere(check: fn()) {
+    ends(move || Scheduler::new().unwrap().block_on(check));
+    ends(check);
+    ends(move || {
+        let live = spawn(|| loop {
+            sleep(Duration::from_micros(500));
+        });
+        check();
+        live.cancel();
+        assert!(live.join().unwrap_err().is_cancelled());
+    });
 }
 
 /// Counts how often it (or a clone) is dropped.
@@ -115,5 +129,57 @@ impl Random {
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         ((self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize) % end
+    }
+}
+
+/// Work that is repeated until it says that it is over.
+pub type Work = Arc<dyn Fn(&mut Random) -> bool + Send + Sync>;
+
+/// Those who use something at the same time: plain threads, and tasks of two schedulers, some of which are cancelled.
+pub struct Crowd {
+    remotes: [Remote; 2],
+    seed: u64,
+    interruptions: Arc<AtomicUsize>,
+}
+
+impl Crowd {
+    pub fn new(seed: u64) -> Crowd {
+        Crowd {
+            remotes: [Remote::start(), Remote::start()],
+            seed,
+            interruptions: Arc::default(),
+        }
+    }
+
+    /// Of every four numbers two are plain threads, and one is of each scheduler.
+    pub fn run(&self, number: usize, work: Work) -> thread::JoinHandle<()> {
+        let remote = self.remotes.get(number % 4);
+        let remote = remote.map(|remote| remote.handle.clone());
+        let mut random = Random::new(self.seed ^ (number as u64 * 0x5555 + 1));
+        let interruptions = self.interruptions.clone();
+        thread::spawn(move || loop {
+            let mut inner = Random::new(random.below(1 << 30) as u64);
+            let work = work.clone();
+            let goes_on = match &remote {
+                None => work(&mut inner),
+                Some(remote) => {
+                    let task = remote.spawn(move || work(&mut inner));
+                    if random.below(4) == 0 {
+                        interruptions.fetch_add(1, SeqCst);
+                        task.cancel();
+                    }
+                    task.join().unwrap_or_else(|error| error.is_cancelled())
+                }
+            };
+            if !goes_on {
+                return;
+            }
+        })
+    }
+
+    /// When all have ended; how many were cancelled.
+    pub fn stop(self) -> usize {
+        self.remotes.into_iter().for_each(Remote::stop);
+        self.interruptions.load(SeqCst)
     }
 }

@@ -1,4 +1,4 @@
-//! Sleeping and time limits.
+//! Sleeping, time limits, and what goes off: once ([`Timer`]) or again and again ([`Interval`]).
 //!
 //! [`timeout`] bounds any code, however many waits are in it:
 //!
@@ -11,53 +11,21 @@
 //!
 //! Time is that of the monotonic clock (`std::time::Instant`).
 
+mod interval;
+mod sleep;
+#[allow(unsafe_code)]
+mod timer;
+
 use crate::error::Timeout;
-use crate::rt::header::Why;
-use crate::rt::park::{me, park, yield_now, Mode, Outcome};
+use crate::rt::park::me;
 use crate::rt::unwind::{target_of, Target};
-use crate::rt::waiter::Waiter;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 
+pub use interval::{interval, interval_at, Interval, MissedTick};
+pub use sleep::{sleep, sleep_until};
+pub use timer::{Timer, TimerError};
+
 pub use std::time::{Duration, Instant};
-
-/// Suspends the calling task for at least `duration`. As `std::thread::sleep`.
-///
-/// Zero lets the others run once, as [`yield_now`](crate::yield_now). A task is woken within some tens of microseconds of its time if
-/// its scheduler has nothing else to do. On a plain thread it blocks the thread, running its default scheduler meanwhile if
-/// that has tasks.
-///
-/// ```
-/// use multitask::{sleep, spawn};
-/// use std::time::{Duration, Instant};
-///
-/// let start = Instant::now();
-/// let sleepers: Vec<_> = (0..1_000).map(|_| spawn(|| sleep(Duration::from_millis(10)))).collect();
-/// for sleeper in sleepers {
-///     sleeper.join().unwrap();
-/// }
-/// assert!(start.elapsed() >= Duration::from_millis(10)); // and not 10 s
-/// ```
-pub fn sleep(duration: Duration) {
-    if duration.is_zero() {
-        yield_now();
-    } else {
-        sleep_until_or_never(Instant::now().checked_add(duration));
-    }
-}
-
-/// Suspends the calling task until `deadline`. As [`sleep`]; a deadline that has passed lets the others run once.
-pub fn sleep_until(deadline: Instant) {
-    if deadline <= Instant::now() {
-        yield_now();
-    } else {
-        sleep_until_or_never(Some(deadline));
-    }
-}
-
-fn sleep_until_or_never(deadline: Option<Instant>) {
-    // What cannot be raised is not listened to: then the sleep goes on.
-    while park(Waiter::here(), deadline, Why::Sleep, Mode::Infallible) != Outcome::TimedOut {}
-}
 
 /// Runs `f` for at most `duration`: where `f` waits when the time is up, it is unwound, and the answer is
 /// `Err(Timeout)`.

@@ -1,0 +1,18 @@
+//! What threads use together, imported from one place: a model checker can take the place of all of it.
+//!
+//! The other side is `shared_loom.rs`, for the models: `RUSTFLAGS="--cfg loom" cargo test --lib models::`. A file that
+//! has models, or that the models run through, takes from here what it shares between threads.
+
+pub(crate) use crossbeam_queue::SegQueue;
+pub(crate) use std::cell::UnsafeCell;
+pub(crate) use std::sync::atomic::{
+    fence, AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
+pub(crate) use std::sync::{Mutex, MutexGuard};
+pub(crate) use std::thread::yield_now;
+
+/// Lets `times` short moments pass.
+#[inline]
+pub(crate) fn spin(times: u32) {
+    (0..times).for_each(|_| std::hint::spin_loop());
+}
