@@ -180,7 +180,7 @@ impl Server {
     }
 }
 
-/// Answers that are worked out once each.
+/// Answers that are kept; who works one out while another does so has found it, too.
 #[derive(Default)]
 struct Cache {
     known: RwLock<HashMap<u64, Arc<str>>>,
@@ -194,6 +194,8 @@ impl Cache {
             self.hits.fetch_add(1, Ordering::Relaxed);
             return known.clone();
         }
+        thread::sleep(Duration::from_millis(1));
+        let value: Arc<str> = work_out().into();
         let mut known = self.known.write().unwrap();
         // Another may have been faster.
         if let Some(known) = known.get(&key) {
@@ -201,8 +203,6 @@ impl Cache {
             return known.clone();
         }
         self.misses.fetch_add(1, Ordering::Relaxed);
-        thread::sleep(Duration::from_millis(1));
-        let value: Arc<str> = work_out().into();
         known.insert(key, value.clone());
         value
     }
