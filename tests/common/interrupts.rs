@@ -128,7 +128,7 @@ impl Fates {
         let message = self.make();
         let number = message.number;
         match way(message) {
-            Ok(()) => assert!(self.sent.lock().unwrap().insert(number)),
+            Ok(()) => self.note_sent(number),
             Err(mpmc::SendTimeoutError::Timeout(message)) => self.note_back(&message, number),
             Err(mpmc::SendTimeoutError::Disconnected(message)) => {
                 self.note_back(&message, number);
@@ -136,6 +136,10 @@ impl Fates {
             }
         }
         true
+    }
+
+    pub fn note_sent(&self, number: usize) {
+        assert!(self.sent.lock().unwrap().insert(number));
     }
 
     fn note_back(&self, message: &Message, number: usize) {
