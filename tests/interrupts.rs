@@ -316,7 +316,7 @@ fn chooses(
         let message = select! {
             recv(a) -> message => message,
             recv(b) -> message => message,
-            send(to, { let message = fates.make(); number = message.number; message }) -> sent => {
+            send(to, { yield_now(); let message = fates.make(); number = message.number; message }) -> sent => {
                 sent.map_err(drop).expect("somebody receives");
                 fates.note_sent(number);
                 continue;

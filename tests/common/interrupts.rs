@@ -2,8 +2,9 @@
 
 use super::{settle, Dropped, Drops, LONG};
 use multitask::sync::mpmc;
-use multitask::{timeout_at, Scheduler};
+use multitask::{timeout_at, JoinError, Scheduler};
 use std::collections::BTreeSet;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -76,6 +77,9 @@ fn interrupt(way: Way, round: usize, limit: Duration, trial: Trial) -> Option<bo
     (trial.then)();
     settle(&scheduler);
     assert!(victim.is_finished(), "{way:?} {round}: the victim is stuck");
+    if let Err(JoinError::Panic(panic)) = victim.join() {
+        resume_unwind(panic);
+    }
     for (n, other) in others.into_iter().enumerate() {
         assert!(other.is_finished(), "{way:?} {round}: {n} is stuck");
         other.join().unwrap();
