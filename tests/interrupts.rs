@@ -362,6 +362,37 @@ fn whoever_is_interrupted_at_a_select_no_message_is_lost_and_the_others_go_on() 
     });
 }
 
+#[test]
+fn whoever_is_interrupted_while_it_makes_what_it_was_chosen_to_send_leaves_the_room_to_others() {
+    ends(|| {
+        interrupt_everywhere(2, || {
+            let (sender, receiver) = mpsc::sync_channel(1);
+            let to = sender.clone();
+            let victim = move |limit| {
+                let make = || {
+                    yield_now();
+                    yield_now();
+                    1
+                };
+                let _in_time = timeout_at(limit, || {
+                    select! {
+                        send(to, make()) -> sent => sent.unwrap(),
+                    }
+                });
+            };
+            Trial {
+                victim: Box::new(victim),
+                others: vec![],
+                then: Box::new(|| ()),
+                end: Box::new(move || {
+                    assert!(receiver.try_iter().count() <= 1);
+                    assert_eq!(sender.try_send(2), Ok(()));
+                }),
+            }
+        });
+    });
+}
+
 // ---- channels with one receiver ----
 
 #[test]
