@@ -363,7 +363,7 @@ fn a_task_that_locks_a_mutex_that_it_holds_is_reported() {
 }
 
 fn philosophers_who_each_take_the_left_fork_first_are_reported_by_name() {
-    let names = ["Plato", "Konfuzius", "Socrates", "Voltaire", "Descartes"];
+    let names = ["Plato", "Confucius", "Socrates", "Voltaire", "Descartes"];
     let scheduler = Scheduler::new().unwrap();
     let forks: Arc<[sync::Mutex<()>; 5]> = Arc::default();
     let seated = [0, 1, 2, 3, 4].map(|seat| {
