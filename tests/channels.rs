@@ -2,16 +2,16 @@
 
 mod common;
 
-use common::{ends, settle, Crowd, Dropped, Drops, OnDrop, LONG};
+use common::interrupts::Fates;
+use common::{ends, settle, Crowd, Drops, OnDrop, LONG};
 use multitask::sync::{mpmc, mpsc};
 use multitask::task::{self, JoinHandle};
 use multitask::{sleep, spawn, timeout, timeout_at, yield_now, Scheduler, Timeout};
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -447,80 +447,6 @@ fn what_was_never_received_is_dropped_with_the_channel() {
 
 // ---- interruption at every point of suspension ----
 
-/// A message whose fate is known.
-struct Message {
-    number: usize,
-    _counted: Dropped,
-}
-
-/// What has become of the messages so far.
-#[derive(Clone, Default)]
-struct Fates {
-    drops: Drops,
-    made: Arc<AtomicUsize>,
-    sent: Arc<Mutex<BTreeSet<usize>>>,
-    given_back: Arc<Mutex<BTreeSet<usize>>>,
-    received: Arc<Mutex<BTreeSet<usize>>>,
-}
-
-impl Fates {
-    fn make(&self) -> Message {
-        Message {
-            number: self.made.fetch_add(1, SeqCst),
-            _counted: self.drops.one(),
-        }
-    }
-
-    /// Sends one with a way of sending; false if nobody can receive it.
-    fn send(
-        &self,
-        way: impl FnOnce(Message) -> Result<(), mpmc::SendTimeoutError<Message>>,
-    ) -> bool {
-        let message = self.make();
-        let number = message.number;
-        match way(message) {
-            Ok(()) => assert!(self.sent.lock().unwrap().insert(number)),
-            Err(mpmc::SendTimeoutError::Timeout(message)) => self.note_back(&message, number),
-            Err(mpmc::SendTimeoutError::Disconnected(message)) => {
-                self.note_back(&message, number);
-                return false;
-            }
-        }
-        true
-    }
-
-    fn note_back(&self, message: &Message, number: usize) {
-        assert_eq!(message.number, number);
-        assert!(self.given_back.lock().unwrap().insert(number));
-    }
-
-    fn note_received(&self, message: &Message) {
-        let new = self.received.lock().unwrap().insert(message.number);
-        assert!(new, "message {} was received twice", message.number);
-    }
-
-    /// Of `made` messages those that were sent were received, the others given back or dropped by who was interrupted.
-    fn check(&self, interruptions: usize) {
-        let (sent, received) = (self.sent.lock().unwrap(), self.received.lock().unwrap());
-        // A sender that was interrupted after its message was taken could not note that.
-        let unnoted = received.difference(&sent).count();
-        assert!(
-            sent.is_subset(&received),
-            "lost: {:?}",
-            sent.difference(&received)
-        );
-        let back = self.given_back.lock().unwrap();
-        assert!(back.is_disjoint(&received), "given back and received");
-        let made = self.made.load(SeqCst);
-        let fallen = made - received.len() - back.len();
-        assert!(
-            unnoted + fallen <= interruptions,
-            "{unnoted} + {fallen} of {made}"
-        );
-        assert_eq!(self.drops.count(), made, "each message is dropped once");
-    }
-}
-
 /// How the one that is interrupted is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Interruption {
@@ -829,8 +755,8 @@ fn mixed(capacity: usize, seed: u64, receivers_go_first: bool) {
         .chain(receivers)
         .for_each(|thread| thread.join().unwrap());
     let interruptions = crowd.stop();
-    let made = fates.made.load(SeqCst);
-    assert_eq!(fates.drops.count(), made, "each message is dropped once");
+    let made = fates.made();
+    assert_eq!(fates.dropped(), made, "each message is dropped once");
     if !receivers_go_first {
         fates.check(interruptions);
     }

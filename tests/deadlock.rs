@@ -46,6 +46,10 @@ fn main() {
             Running::succeeds
         ),
         case!(
+            philosophers_who_each_take_the_left_fork_first_are_reported_by_name,
+            Running::succeeds
+        ),
+        case!(
             tasks_that_wait_for_locks_are_reported_with_what_they_wait_for,
             Running::succeeds
         ),
@@ -356,6 +360,35 @@ fn a_task_that_locks_a_mutex_that_it_holds_is_reported() {
     twice.unwrap().cancel();
     scheduler.run().unwrap();
     assert!(mutex.try_lock().is_ok());
+}
+
+fn philosophers_who_each_take_the_left_fork_first_are_reported_by_name() {
+    let names = ["Plato", "Confucius", "Socrates", "Voltaire", "Descartes"];
+    let scheduler = Scheduler::new().unwrap();
+    let forks: Arc<[sync::Mutex<()>; 5]> = Arc::default();
+    let seated = [0, 1, 2, 3, 4].map(|seat| {
+        let forks = forks.clone();
+        let eats = move || {
+            let _left = forks[seat].lock().unwrap();
+            yield_now();
+            let _right = forks[(seat + 1) % 5].lock().unwrap();
+        };
+        named(names[seat]).spawn_on(&scheduler, eats).unwrap()
+    });
+    let report = scheduler.run().unwrap_err().to_string();
+    let lines: Vec<_> = report.lines().collect();
+    assert!(lines[0].contains("5 tasks"), "{report}");
+    for (line, name) in lines[1..].iter().zip(names) {
+        assert!(line.contains(&format!("task '{name}' (#")), "{report}");
+        assert!(line.contains("waiting for a mutex"), "{report}");
+    }
+    assert_eq!(lines.len(), 6, "{report}");
+    // One who gives up lets all the others eat.
+    seated[2].cancel();
+    scheduler.run().unwrap();
+    let ate = seated.map(|philosopher| philosopher.join().is_ok());
+    assert_eq!(ate, [true, true, false, true, true]);
+    assert!(forks.iter().all(|fork| fork.try_lock().is_ok()));
 }
 
 fn tasks_that_wait_for_locks_are_reported_with_what_they_wait_for() {

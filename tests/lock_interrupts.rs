@@ -4,88 +4,15 @@
 
 mod common;
 
-use common::{settle, LONG};
+use common::interrupts::{interrupt_everywhere, Trial, Work};
+use common::LONG;
 use multitask::sync::{
     Arc, Barrier, Condvar, Event, LockTimeoutResult, Mutex, Notify, OnceLock, RwLock, Semaphore,
     WaitGroup,
 };
-use multitask::{timeout_at, yield_now, Scheduler};
+use multitask::{timeout_at, yield_now};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::thread;
-use std::time::{Duration, Instant};
-
-const SHORT: Duration = Duration::from_millis(2);
-
-type Work = Box<dyn FnOnce() + Send>;
-
-struct Trial {
-    /// What is interrupted. Its operations may take until then.
-    victim: Box<dyn FnOnce(Instant) + Send>,
-    /// The others, who must end whatever becomes of the victim,
-    others: Vec<Work>,
-    /// after this was done, when none of them can go on.
-    then: Work,
-    end: Work,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    Cancel,
-    Scope,
-    OwnLimit,
-}
-
-/// Runs a trial with one interruption after another; there are to be at least so many.
-fn interrupt_everywhere(at_least: usize, make: impl Fn() -> Trial) {
-    for way in [Way::Cancel, Way::Scope, Way::OwnLimit] {
-        let interruptions = (0..).take_while(|k| interrupts(way, *k, &make)).count();
-        assert!(interruptions > at_least, "{way:?}: {interruptions}");
-    }
-}
-
-/// Interrupts the victim after `round` rounds in which each task that is ready runs once. False if it has ended by itself.
-fn interrupts(way: Way, round: usize, make: &impl Fn() -> Trial) -> bool {
-    let mut limits = std::iter::successors(Some(SHORT), |limit| Some(*limit * 2));
-    // On a machine that has other things to do the time may be up too early.
-    let interrupted = limits.find_map(|limit| interrupt(way, round, limit, make()));
-    interrupted.expect("the limits go on for ever")
-}
-
-/// `None` if the time was up before the rounds were over.
-fn interrupt(way: Way, round: usize, limit: Duration, trial: Trial) -> Option<bool> {
-    assert!(round < 100, "{way:?}: the victim does not end by itself");
-    let scheduler = Scheduler::new().unwrap();
-    let deadline = Instant::now() + if way == Way::Cancel { LONG } else { limit };
-    let work = trial.victim;
-    let victim = scheduler.spawn(move || match way {
-        Way::Scope => drop(timeout_at(deadline, || work(Instant::now() + LONG))),
-        _ => work(deadline),
-    });
-    let others: Vec<_> = trial
-        .others
-        .into_iter()
-        .map(|f| scheduler.spawn(f))
-        .collect();
-    for _ in 0..round {
-        scheduler.turn(Some(Duration::ZERO)).unwrap();
-    }
-    let too_late = victim.is_finished();
-    let too_early = Instant::now() >= deadline;
-    match way {
-        Way::Cancel => victim.cancel(),
-        _ => thread::sleep(deadline.saturating_duration_since(Instant::now())),
-    }
-    settle(&scheduler);
-    (trial.then)();
-    settle(&scheduler);
-    assert!(victim.is_finished(), "{way:?} {round}: the victim is stuck");
-    for (n, other) in others.into_iter().enumerate() {
-        assert!(other.is_finished(), "{way:?} {round}: {n} is stuck");
-        other.join().unwrap();
-    }
-    (trial.end)();
-    (!too_early).then_some(!too_late)
-}
+use std::time::Instant;
 
 /// The guard, if there is one: a victim that is late does nothing more.
 fn in_time<G>(locked: LockTimeoutResult<G>) -> Option<G> {

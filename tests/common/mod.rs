@@ -3,6 +3,7 @@
 
 pub mod children;
 pub mod files;
+pub mod interrupts;
 pub mod sockets;
 
 use multitask::{sleep, spawn, task, Handle, Scheduler};
