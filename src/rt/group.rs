@@ -137,7 +137,16 @@ mod models {
 
     #[test]
     fn the_owner_goes_on_once_when_the_last_member_has_done_with_the_frame() {
-        explore(3, || {
+        wait_for_two_members(false);
+    }
+
+    #[test]
+    fn an_owner_whose_wait_was_interrupted_waits_again_and_for_the_last_member_to_have_told() {
+        wait_for_two_members(true);
+    }
+
+    fn wait_for_two_members(interrupted: bool) {
+        explore(3, move || {
             let owner = Actor::task(1);
             let frame = Arc::new(Frame {
                 group: Group::new(),
@@ -156,17 +165,8 @@ mod models {
                     unsafe { Group::leave(&frame.group) };
                 })
             });
-            // As a scope waits.
-            if !frame.group.is_empty() {
-                let waiter = Waiter::new(owner.header);
-                if frame.group.set_waiter(waiter) {
-                    owner.stand_still();
-                    assert!(waiter.was_woken());
-                    frame.group.stop_waiting();
-                } else {
-                    assert!(waiter.retract());
-                }
-            }
+            wait(&owner, &frame.group, interrupted);
+            wait(&owner, &frame.group, false);
             // The frame goes.
             frame.group.state.end();
             for borrowed in &frame.borrowed {
@@ -179,5 +179,22 @@ mod models {
                 .for_each(|member| member.join().unwrap());
             assert!(!owner.was_made_ready());
         });
+    }
+
+    /// As a scope waits.
+    fn wait(owner: &Actor, group: &Group, interrupted: bool) {
+        if group.is_empty() {
+            return;
+        }
+        let waiter = Waiter::new(owner.header);
+        if !group.set_waiter(waiter) {
+            assert!(waiter.retract());
+            return;
+        }
+        if !interrupted || !waiter.interrupt_self() {
+            owner.stand_still();
+            assert!(waiter.was_woken());
+        }
+        group.stop_waiting();
     }
 }

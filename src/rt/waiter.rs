@@ -609,17 +609,23 @@ mod models {
         }
     }
 
+    /// A thread that writes a note and wakes.
+    fn wake_with_note(waiter: Waiter) -> (Arc<Note>, thread::JoinHandle<bool>) {
+        let note = Note::new();
+        let left = note.clone();
+        let waker = thread::spawn(move || {
+            left.write(1);
+            waiter.wake()
+        });
+        (note, waker)
+    }
+
     #[test]
     fn of_waker_timer_and_owner_one_ends_the_wait_and_the_owner_is_made_ready_once() {
         explore(3, || {
             let owner = Actor::task(1);
             let waiter = Waiter::new(owner.header);
-            let note = Note::new();
-            let left = note.clone();
-            let waker = thread::spawn(move || {
-                left.write(1);
-                waiter.wake()
-            });
+            let (note, waker) = wake_with_note(waiter);
             let timer = thread::spawn(move || waiter.interrupt());
             let retracted = waiter.retract();
             if !retracted {
@@ -658,12 +664,7 @@ mod models {
         explore(3, || {
             let owner = Actor::thread(1);
             let waiter = Waiter::new(owner.header);
-            let note = Note::new();
-            let left = note.clone();
-            let waker = thread::spawn(move || {
-                left.write(1);
-                waiter.wake()
-            });
+            let (note, waker) = wake_with_note(waiter);
             let interrupted = waiter.interrupt_self();
             if !interrupted {
                 while !owner.header.up.load(Ordering::Acquire) {
