@@ -1,22 +1,96 @@
-//! A lock round a few instructions: free, it costs one compare-exchange and one store.
+//! A lock round a few instructions. Free, it costs one compare-exchange and one store; to the thread that it is biased
+//! towards, four loads and two stores.
 //!
 //! 1. Who holds it neither suspends nor waits: others spin.
 //! 2. It knows no poison. What it guards is changed only by code that leaves it whole wherever that may panic.
+//! 3. Who has set `held` has the lock, if there is no bias. A bias is set, and taken back, by that one only.
+//! 4. The thread that `bias` names takes the lock by setting `busy`, and by looking at `bias` again. Who has set `held` and
+//!    takes the bias back waits then until nobody is busy.
+//! 5. The thread that took it gives it up.
+//!
+//! Most of what tasks share is shared by tasks of one worker, and an atomic read-modify-write, which is there for others,
+//! is then half of what an operation costs. So a lock that one worker took many times in a row is its own until
+//! another thread comes. Between the owner's store to `busy` and its second look at `bias` there ought to be a fence, at
+//! the price of what was to be saved. The other side pays for both, as it comes so rarely: its barrier (Linux's
+//! `membarrier`) makes every thread of the process execute a fence. Either that comes before the owner's second look, which
+//! sees that the bias is gone; or the owner's store came before it, and the other one sees that it is busy. The idea is
+//! the biased locking of Kawachiya, Koseki and Onodera, with the asymmetric fence that liburcu and folly use.
+//!
+//! A barrier costs a fraction of a microsecond to tens of them, as the other processors are idle or not. So a lock is
+//! biased when what its read-modify-writes have cost comes near that, and a few times at most: whatever comes, it
+//! costs no more than about twice what it would have cost without (the argument of Karlin and others, of spinning).
 //!
 //! A waiter looks again after longer and longer pauses, and then lets other threads run, for the holder may be one of
 //! them: the `Backoff` of crossbeam-utils.
 
-use super::shared::{spin, yield_now, AtomicBool, Ordering, UnsafeCell};
+use super::shared::{fence_if_others_do, spin, thread_local, yield_now};
+use super::shared::{AtomicBool, AtomicU32, Ordering, UnsafeCell};
+use std::cell::Cell;
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::{atomic, OnceLock};
 
 /// Looks at the lock, each after twice the time of the last, before the processor is given to others.
 const STEPS: u32 = 6;
 
+/// So often in a row a worker takes a lock before it is biased towards it.
+const STREAK: u16 = if cfg!(loom) { 1 } else { 1000 };
+/// So often a bias is taken back before there is none any more.
+const PATIENCE: u8 = 4;
+
+/// No thread has this number.
+const NOBODY: u32 = 0;
+/// That of all threads that no lock is biased towards.
+const ANYBODY: u32 = u32::MAX;
+
+thread_local! {
+    static ME: Cell<u32> = const { Cell::new(ANYBODY) };
+}
+
+static BARRIER: OnceLock<fn()> = OnceLock::new();
+
+/// Lets locks be biased, from now on.
+///
+/// # Safety
+/// `barrier` makes every thread of the process execute a full fence before it returns.
+pub(crate) unsafe fn allow_bias(barrier: fn()) {
+    let _the_same = BARRIER.set(barrier);
+}
+
+/// Locks may be biased towards the calling thread.
+pub(crate) fn bias_towards_this_thread() {
+    static NEXT: atomic::AtomicU32 = atomic::AtomicU32::new(NOBODY + 1);
+
+    ME.with(|me| {
+        if me.get() == ANYBODY {
+            // Relaxed: only that no two get the same. When all are used up the rest goes without.
+            let (relaxed, next) = (Ordering::Relaxed, |number: u32| number.checked_add(1));
+            let number = NEXT.fetch_update(relaxed, relaxed, next);
+            me.set(number.unwrap_or(ANYBODY));
+        }
+    });
+}
+
 /// See the head of this file.
 pub(crate) struct Lock<T> {
     held: AtomicBool,
+    /// The thread that the lock is biased towards holds it.
+    busy: AtomicBool,
+    /// The thread that the lock is biased towards, or `NOBODY`.
+    bias: AtomicU32,
+    /// Of who has `held`: how it came to be taken.
+    past: UnsafeCell<Past>,
     value: UnsafeCell<T>,
+}
+
+struct Past {
+    /// Who took it last,
+    last: u32,
+    /// how often in a row,
+    streak: u16,
+    /// and how often it was biased towards a wrong one.
+    mistakes: u8,
 }
 
 // SAFETY: one thread at a time has the value, which goes from one to the next.
@@ -30,16 +104,53 @@ impl<T> Lock<T> {
     pub(crate) const fn new(value: T) -> Self {
         Lock {
             held: AtomicBool::new(false),
+            busy: AtomicBool::new(false),
+            bias: AtomicU32::new(NOBODY),
+            past: UnsafeCell::new(Past {
+                last: NOBODY,
+                streak: 0,
+                mistakes: 0,
+            }),
             value: UnsafeCell::new(value),
         }
     }
 
     #[inline]
     pub(crate) fn lock(&self) -> Locked<'_, T> {
+        let me = ME.with(Cell::get);
+        if self.bias.load(Ordering::Relaxed) == me && self.try_own(me) {
+            return Locked::new(self, &self.busy);
+        }
         if !self.try_take() {
             self.contend();
         }
-        Locked(self)
+        if me != ANYBODY || self.bias.load(Ordering::Relaxed) != NOBODY {
+            self.consider(me);
+        }
+        Locked::new(self, &self.held)
+    }
+
+    /// Takes a lock that is biased towards the caller.
+    #[inline]
+    fn try_own(&self, me: u32) -> bool {
+        // It is not its own twice.
+        if self.busy.load(Ordering::Relaxed) {
+            return false;
+        }
+        self.busy.store(true, Ordering::Relaxed);
+        // Who takes the bias back sees that we are busy, or we see that it is gone.
+        fence_if_others_do();
+        if self.bias.load(Ordering::Relaxed) == me {
+            return true;
+        }
+        self.busy.store(false, Ordering::Release);
+        false
+    }
+
+    /// Whether it is biased towards the calling thread.
+    #[cfg(test)]
+    pub(crate) fn is_own(&self) -> bool {
+        self.bias.load(Ordering::Relaxed) == ME.with(Cell::get)
     }
 
     #[inline]
@@ -52,25 +163,76 @@ impl<T> Lock<T> {
 
     #[cold]
     fn contend(&self) {
-        loop {
-            for step in 0..=STEPS {
-                spin(1 << step);
-                // Looked at before it is asked for: that does not take the line away from the holder.
-                if !self.held.load(Ordering::Relaxed) && self.try_take() {
-                    return;
-                }
-            }
-            yield_now();
+        wait_until(|| {
+            // Looked at before it is asked for: that does not take the line away from the holder.
+            !self.held.load(Ordering::Relaxed) && self.try_take()
+        });
+    }
+
+    /// For who has set `held`: takes a bias back, or sets one.
+    fn consider(&self, me: u32) {
+        // SAFETY: by 3 it is ours.
+        let past = unsafe { &mut *self.past.get() };
+        if self.bias.load(Ordering::Relaxed) != NOBODY {
+            past.mistakes += 1;
+            past.last = NOBODY;
+            return self.take_bias_back();
         }
+        if past.last != me {
+            past.last = me;
+            past.streak = 0;
+        } else if past.streak < STREAK {
+            past.streak += 1;
+        } else if past.mistakes < PATIENCE && me != ANYBODY && BARRIER.get().is_some() {
+            // Relaxed: by 3 everybody else comes to it through `held`, which is given up later.
+            self.bias.store(me, Ordering::Relaxed);
+        }
+    }
+
+    #[cold]
+    fn take_bias_back(&self) {
+        self.bias.store(NOBODY, Ordering::Relaxed);
+        let barrier = BARRIER.get().expect("there was a bias");
+        barrier();
+        // Acquire: what the owner did is seen.
+        wait_until(|| !self.busy.load(Ordering::Acquire));
+    }
+}
+
+fn wait_until(mut done: impl FnMut() -> bool) {
+    loop {
+        for step in 0..=STEPS {
+            if done() {
+                return;
+            }
+            spin(1 << step);
+        }
+        yield_now();
     }
 }
 
 /// The lock is held until this is dropped.
 #[must_use]
-pub(crate) struct Locked<'a, T>(&'a Lock<T>);
+pub(crate) struct Locked<'a, T> {
+    lock: &'a Lock<T>,
+    /// What was set to take it.
+    taken: &'a AtomicBool,
+    /// By 5 it is not `Send`.
+    here: PhantomData<*const ()>,
+}
 
-// SAFETY: it gives what `&mut T` gives, and may be given up on any thread.
+// SAFETY: who shares it gets what `&T` gives.
 unsafe impl<T: Sync> Sync for Locked<'_, T> {}
+
+impl<'a, T> Locked<'a, T> {
+    fn new(lock: &'a Lock<T>, taken: &'a AtomicBool) -> Self {
+        Locked {
+            lock,
+            taken,
+            here: PhantomData,
+        }
+    }
+}
 
 impl<T> Deref for Locked<'_, T> {
     type Target = T;
@@ -78,7 +240,7 @@ impl<T> Deref for Locked<'_, T> {
     #[inline]
     fn deref(&self) -> &T {
         // SAFETY: the lock is held, and nobody borrows this guard mutably.
-        unsafe { &*self.0.value.get() }
+        unsafe { &*self.lock.value.get() }
     }
 }
 
@@ -86,14 +248,15 @@ impl<T> DerefMut for Locked<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: the lock is held, and nobody else borrows this guard.
-        unsafe { &mut *self.0.value.get() }
+        unsafe { &mut *self.lock.value.get() }
     }
 }
 
 impl<T> Drop for Locked<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.0.held.store(false, Ordering::Release);
+        // Release: what was done is seen by the next one.
+        self.taken.store(false, Ordering::Release);
     }
 }
 
@@ -133,24 +296,74 @@ mod tests {
 #[cfg(all(test, loom))]
 mod models {
     use super::*;
-    use crate::base::shared::explore;
+    use crate::base::shared::{explore, fence};
     use loom::thread;
     use std::sync::Arc;
 
-    /// Two threads: loom never ends with a third, for two that spin could take turns for ever.
+    // Two threads: loom never ends with a third, for two that spin could take turns for ever.
+
+    fn made() -> Arc<Lock<u32>> {
+        let lock = Lock::new(0);
+        lock.held.make();
+        lock.busy.make();
+        lock.bias.make();
+        lock.past.make();
+        lock.value.make();
+        Arc::new(lock)
+    }
+
+    fn times(times: u32, lock: &Lock<u32>) {
+        (0..times).for_each(|_| *lock.lock() += 1);
+    }
+
+    /// As workers do. A fence of everybody is one of each thread where the threads meet.
+    fn with_bias() {
+        // SAFETY: `fence_if_others_do` is a fence of loom's.
+        unsafe { allow_bias(|| fence(Ordering::SeqCst)) };
+        bias_towards_this_thread();
+    }
+
     #[test]
     fn one_thread_at_a_time_has_the_value_and_sees_what_the_last_did() {
         explore(3, || {
-            let lock = Lock::new(0);
-            lock.held.make();
-            lock.value.make();
-            let lock = Arc::new(lock);
-            let twice = |lock: &Lock<u32>| (0..2).for_each(|_| *lock.lock() += 1);
+            let lock = made();
             let other = lock.clone();
-            let other = thread::spawn(move || twice(&other));
-            twice(&lock);
+            let other = thread::spawn(move || times(2, &other));
+            times(2, &lock);
             other.join().unwrap();
             assert_eq!(*lock.lock(), 4);
+        });
+    }
+
+    #[test]
+    fn the_owner_and_who_takes_the_bias_back_exclude_each_other() {
+        explore(3, || {
+            with_bias();
+            let lock = made();
+            times(u32::from(STREAK) + 2, &lock);
+            assert!(lock.is_own());
+            let other = lock.clone();
+            let other = thread::spawn(move || times(1, &other));
+            times(2, &lock);
+            other.join().unwrap();
+            assert!(!lock.is_own());
+            assert_eq!(*lock.lock(), u32::from(STREAK) + 5);
+        });
+    }
+
+    #[test]
+    fn threads_that_take_the_bias_from_each_other_exclude_each_other() {
+        explore(3, || {
+            with_bias();
+            let lock = made();
+            let other = lock.clone();
+            let other = thread::spawn(move || {
+                bias_towards_this_thread();
+                times(4, &other);
+            });
+            times(4, &lock);
+            other.join().unwrap();
+            assert_eq!(*lock.lock(), 8);
         });
     }
 }

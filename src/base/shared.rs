@@ -10,6 +10,14 @@ pub(crate) use std::sync::atomic::{
 };
 pub(crate) use std::sync::{Mutex, MutexGuard};
 pub(crate) use std::thread::yield_now;
+pub(crate) use std::thread_local;
+
+/// Where another thread, by a barrier, makes all threads execute a fence: ours may be here.
+#[inline]
+pub(crate) fn fence_if_others_do() {
+    // What comes before stays before it.
+    std::sync::atomic::compiler_fence(Ordering::SeqCst);
+}
 
 /// Lets `times` short moments pass.
 #[inline]

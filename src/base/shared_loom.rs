@@ -24,10 +24,24 @@ use std::time::Instant;
 pub(crate) use loom::sync::atomic::{fence, Ordering};
 pub(crate) use loom::sync::{Mutex, MutexGuard};
 pub(crate) use loom::thread::yield_now;
+pub(crate) use local as thread_local;
 
 /// However long a thread looks on, the others move.
 pub(crate) fn spin(_times: u32) {
     yield_now();
+}
+
+/// As std's: loom's knows no `const`.
+macro_rules! local {
+    ($visibility:vis static $name:ident: $kind:ty = const { $first:expr };) => {
+        loom::thread_local! { $visibility static $name: $kind = $first; }
+    };
+}
+pub(crate) use local;
+
+/// The barrier of the others is then a fence of theirs.
+pub(crate) fn fence_if_others_do() {
+    fence(Ordering::SeqCst);
 }
 
 /// Checks `model` on every schedule that interrupts threads which could go on at most `preemptions` times.

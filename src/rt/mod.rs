@@ -13,6 +13,7 @@ pub(crate) mod reactor;
 pub(crate) mod timer;
 
 mod aside;
+mod bias;
 mod end;
 pub(crate) mod group;
 pub(crate) mod waiter;

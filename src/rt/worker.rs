@@ -12,7 +12,6 @@
 //!
 //! The loop's order: run what is ready, first in first out; take in what other threads sent; fire timers; poll.
 
-use super::aside;
 use super::fiber::{Fiber, Switch};
 use super::fibers::Fibers;
 use super::header::{Header, CX};
@@ -21,6 +20,7 @@ use super::overflow;
 use super::reactor::{Patience, Reactor};
 use super::timer::{Key, Timers};
 use super::waiter::Waiter;
+use super::{aside, bias};
 use crate::base::list::List;
 use crate::error::{Deadlock, JoinError};
 use crate::sys::thread::thread_count;
@@ -128,6 +128,7 @@ impl Worker {
     /// The process is out of descriptors.
     pub(crate) fn new(stack_size: u32) -> io::Result<Box<Self>> {
         overflow::install(describe);
+        bias::prepare();
         let reactor = Reactor::new()?;
         let bell = reactor.bell()?;
         let worker = Box::new(Worker {
