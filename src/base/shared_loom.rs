@@ -21,10 +21,10 @@ use std::sync::atomic::AtomicUsize as Count;
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Instant;
 
+pub(crate) use local as thread_local;
 pub(crate) use loom::sync::atomic::{fence, Ordering};
 pub(crate) use loom::sync::{Mutex, MutexGuard};
 pub(crate) use loom::thread::yield_now;
-pub(crate) use local as thread_local;
 
 /// However long a thread looks on, the others move.
 pub(crate) fn spin(_times: u32) {

@@ -88,10 +88,7 @@ impl Waiter {
     /// As `wake`, for a wait that has been shown to nobody outside of its home thread, which calls.
     #[inline]
     pub(super) fn wake_local(self) {
-        let word = &self.header.word;
-        // Nobody can win in between: timers and cancellers act on the home thread.
-        if word.load(Ordering::Relaxed) == self.waiting {
-            word.store(self.waiting & !STATE | WOKEN, Ordering::Relaxed);
+        if self.win_local(WOKEN) {
             make_ready(self.header);
         }
     }
@@ -146,6 +143,25 @@ impl Waiter {
             )
             .is_ok()
     }
+
+    /// As `win`, for the home thread, while nobody else can win.
+    #[inline]
+    fn win_local(self, state: u64) -> bool {
+        // Nor can anybody in between: timers and cancellers act on the home thread.
+        let word = &self.header.word;
+        let first = word.load(Ordering::Relaxed) == self.waiting;
+        if first {
+            word.store(self.waiting & !STATE | state, Ordering::Relaxed);
+        }
+        first
+    }
+}
+
+/// Whether the loop of `home` runs on the calling thread.
+#[inline]
+fn is_here(home: &Home<Header>) -> bool {
+    let here = CX.with(|cx| cx.home.get());
+    here.is_some_and(|here| std::ptr::eq(here, home))
 }
 
 /// Lets the owner of a wait that was just won go on. By invariant 2 it stands still until then, so its fields may be
@@ -154,10 +170,7 @@ impl Waiter {
 fn make_ready(owner: &'static Header) {
     match owner.home.get() {
         Some(home) if !owner.is_thread() => {
-            if CX
-                .with(|cx| cx.home.get())
-                .is_some_and(|here| std::ptr::eq(here, home))
-            {
+            if is_here(home) {
                 // SAFETY: the loop of `home` runs on this thread.
                 unsafe { home.push(owner) }
             } else {
@@ -230,8 +243,13 @@ impl Header {
 ///
 /// The slot is where things are handed over. It belongs to whoever has exclusive use of the list while the node is in
 /// it, then to the winner of the wait ([`Won`]), and to the owner of the node before and after.
+///
+/// Made [`alone`](Node::alone), it is the only one of its wait. Then a task's wait can be won by its home thread and by who has the
+/// list; and if these are the same, nobody has to be raced.
 pub(crate) struct Node<S = ()> {
     waiter: Waiter,
+    /// Where its owner runs, if it is a task, and this node is alone.
+    alone: Option<&'static Home<Header>>,
     slot: UnsafeCell<S>,
     links: Links<Node<S>>,
 }
@@ -252,8 +270,37 @@ impl<S> Node<S> {
     pub(crate) const fn with(waiter: Waiter, slot: S) -> Self {
         Node {
             waiter,
+            alone: None,
             slot: UnsafeCell::new(slot),
             links: Links::new(),
+        }
+    }
+
+    /// One by which alone others may wake its owner, who calls.
+    ///
+    /// # Safety
+    /// The wait is shown to nobody but by this node, in one list.
+    #[inline]
+    pub(crate) unsafe fn alone(waiter: Waiter, slot: S) -> Self {
+        let owner = waiter.header;
+        let alone = if owner.is_thread() {
+            None
+        } else {
+            owner.home.get()
+        };
+        Node {
+            alone,
+            ..Node::with(waiter, slot)
+        }
+    }
+
+    /// Wins the wait for a waker. For whoever has exclusive use of the list that this node is, or was, in.
+    #[inline]
+    fn win(&self) -> bool {
+        if self.alone.is_some_and(is_here) {
+            self.waiter.win_local(WOKEN)
+        } else {
+            self.waiter.win(WOKEN)
         }
     }
 
@@ -351,7 +398,7 @@ impl<S> WaitList<S> {
             // Taken out before it is won, by the rule of the list. If it is lost, its owner would take it out next.
             // SAFETY: it is in this list.
             unsafe { self.0.remove(node) };
-            node.waiter.win(WOKEN)
+            node.win()
         };
         // SAFETY: a node that is in the list lives, by the promise of `push`; `wins` takes out none but its own.
         unsafe { self.0.find(wins) }.map(|node| Won(node))
@@ -381,7 +428,7 @@ impl<S> WaitList<S> {
             }
             // SAFETY: it is in this list.
             unsafe { self.0.remove(node) };
-            if node.waiter.win(WOKEN) {
+            if node.win() {
                 return Some(Won(node));
             }
         }
@@ -433,8 +480,7 @@ impl<S> Won<S> {
     pub(crate) fn is_near(&self) -> bool {
         // SAFETY: as in `slot`.
         let owner = unsafe { (*self.0).waiter.header };
-        let here = CX.with(|cx| cx.home.get());
-        matches!((owner.home.get(), here), (Some(home), Some(here)) if std::ptr::eq(home, here))
+        owner.home.get().is_some_and(is_here)
     }
 }
 
@@ -442,7 +488,12 @@ impl<S> Drop for Won<S> {
     #[inline]
     fn drop(&mut self) {
         // SAFETY: as in `slot`.
-        make_ready(unsafe { (*self.0).waiter.header });
+        let (alone, owner) = unsafe { ((*self.0).alone, (*self.0).waiter.header) };
+        match alone {
+            // SAFETY: the loop of `home` runs on this thread.
+            Some(home) if is_here(home) => unsafe { home.push(owner) },
+            _ => make_ready(owner),
+        }
     }
 }
 

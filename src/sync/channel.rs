@@ -168,7 +168,8 @@ impl<T, B: Buffer<T>> Channel<T, B> {
                 promised: called.is_some(),
                 answer: None,
             };
-            let node = Node::with(waiter, getting);
+            // SAFETY: nobody else is shown the waiter; a chooser is told of the wait, but wins it by the list.
+            let node = unsafe { Node::alone(waiter, getting) };
             // SAFETY: the lock is held; `waits` takes it out.
             unsafe { state.getters.push(&node) };
             leave(state, called);
@@ -230,7 +231,8 @@ impl<T, B: Buffer<T>> Channel<T, B> {
                 Put::Closed(item) => return Err((item, Miss::Closed)),
                 Put::Full(item) => item,
             };
-            let node = Node::with(Waiter::here(), Putting::Item(item));
+            // SAFETY: nobody else is shown the waiter.
+            let node = unsafe { Node::alone(Waiter::here(), Putting::Item(item)) };
             // SAFETY: the lock is held; `waits` takes it out.
             unsafe { state.putters.push(&node) };
             drop(state);

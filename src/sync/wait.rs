@@ -128,7 +128,8 @@ impl<'a, Q, S> Line<'a, Q, S> {
         (slot, place): (S, Place),
         seen: impl FnOnce(),
     ) -> Result<S, Early> {
-        let node = Node::with(Waiter::here(), slot);
+        // SAFETY: nobody else is shown the waiter.
+        let node = unsafe { Node::alone(Waiter::here(), slot) };
         let waits = Waits::begin(self, guarded, &node, place);
         seen();
         *bound = bound.fixed();
