@@ -13,6 +13,10 @@
 
 #[path = "soak/arena.rs"]
 mod arena;
+#[path = "soak/books.rs"]
+mod books;
+#[path = "soak/channels.rs"]
+mod channels;
 mod common;
 #[path = "soak/locks.rs"]
 mod locks;
@@ -44,6 +48,11 @@ const TRIALS: &[Trial] = &[
     ("timer", meetings::timer),
     ("queue", queues::queue),
     ("queue_matching", queues::queue_matching),
+    ("mpsc_unbounded", channels::mpsc_unbounded),
+    ("mpsc_bounded", channels::mpsc_bounded),
+    ("mpsc_rendezvous", channels::mpsc_rendezvous),
+    ("mpmc_unbounded", channels::mpmc_unbounded),
+    ("mpmc_bounded", channels::mpmc_bounded),
 ];
 
 fn main() {
