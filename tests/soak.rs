@@ -17,6 +17,8 @@ mod arena;
 mod books;
 #[path = "soak/channels.rs"]
 mod channels;
+#[path = "soak/choices.rs"]
+mod choices;
 mod common;
 #[path = "soak/locks.rs"]
 mod locks;
@@ -53,6 +55,8 @@ const TRIALS: &[Trial] = &[
     ("mpsc_rendezvous", channels::mpsc_rendezvous),
     ("mpmc_unbounded", channels::mpmc_unbounded),
     ("mpmc_bounded", channels::mpmc_bounded),
+    ("select_macro", choices::select_macro),
+    ("select_builder", choices::select_builder),
 ];
 
 fn main() {
