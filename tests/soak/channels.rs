@@ -7,8 +7,9 @@
 use crate::arena::{Actor, Arena, Inside};
 use crate::books::{Books, Item};
 use crate::common::OnDrop;
+use multitask::select;
 use multitask::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
-use multitask::sync::{mpmc, mpsc, Arc};
+use multitask::sync::{mpmc, mpsc, oneshot, Arc};
 use std::mem;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -471,5 +472,162 @@ impl<K: Kind> Line<K> {
         assert!(left == 0 || !self.is_drained);
         let most = (self.capacity as u64).saturating_add(self.undone.load(SeqCst));
         assert!(left <= most, "{left} of {}", self.capacity);
+    }
+}
+
+/// What became of the ends of a channel for one message.
+#[derive(Default)]
+struct Fate {
+    /// May be: set before it happens.
+    dropped: AtomicBool,
+    left: AtomicBool,
+    /// It happened. Not both of these do.
+    sent: AtomicBool,
+    told: AtomicBool,
+}
+
+/// The receiver gets what was sent, or is told that nothing will be, and of nothing that did not happen.
+pub fn oneshot(arena: &Arena) {
+    #[derive(Default)]
+    struct State {
+        /// Ends that others are to use.
+        senders: Mutex<Vec<Asked>>,
+        receivers: Mutex<Vec<Asking>>,
+        books: Arc<Books>,
+    }
+    fn step(state: &State, actor: &mut Actor) {
+        match actor.random.below(6) {
+            0 | 1 => {
+                let (asked, asking) = pair();
+                state.senders.lock().unwrap().push(asked);
+                asking.receive(actor);
+            }
+            2 => {
+                let (asked, asking) = pair();
+                state.receivers.lock().unwrap().push(asking);
+                actor.dawdle();
+                asked.answer(&state.books, actor.chance(8));
+            }
+            3 => {
+                let asking = state.receivers.lock().unwrap().pop();
+                asking.into_iter().for_each(|asking| asking.receive(actor));
+            }
+            _ => {
+                let asked = state.senders.lock().unwrap().pop();
+                asked
+                    .into_iter()
+                    .for_each(|asked| asked.answer(&state.books, actor.chance(8)));
+            }
+        }
+    }
+    let state = Arc::new(State::default());
+    arena.round(&state, step, |state| {
+        // Nobody else has them, so who waits for these waits rightly.
+        let senders = mem::take(&mut *state.senders.lock().unwrap());
+        for (n, asked) in senders.into_iter().enumerate() {
+            asked.answer(&state.books, n % 2 == 0);
+        }
+    });
+    for asking in mem::take(&mut *state.receivers.lock().unwrap()) {
+        let was_sent = asking.fate.sent.load(SeqCst);
+        let end = asking.end.as_ref().unwrap();
+        assert_eq!(
+            select! { recv(end) -> got => got.map(Item::got).is_ok() },
+            was_sent
+        );
+    }
+    assert!(state.books.balance(), "{:?}", state.books);
+}
+
+struct Asked {
+    end: Option<oneshot::Sender<Item>>,
+    fate: Arc<Fate>,
+}
+
+struct Asking {
+    end: Option<oneshot::Receiver<Item>>,
+    fate: Arc<Fate>,
+}
+
+fn pair() -> (Asked, Asking) {
+    let (sender, receiver) = oneshot::channel();
+    let fate = Arc::new(Fate::default());
+    let asked = Asked {
+        end: Some(sender),
+        fate: fate.clone(),
+    };
+    let end = Some(receiver);
+    (asked, Asking { end, fate })
+}
+
+impl Asked {
+    fn answer(mut self, books: &Arc<Books>, refuses: bool) {
+        if refuses {
+            return;
+        }
+        self.fate.dropped.store(true, SeqCst);
+        match self.end.take().unwrap().send(books.item()) {
+            Ok(()) => {
+                self.fate.sent.store(true, SeqCst);
+                assert!(!self.fate.told.load(SeqCst));
+            }
+            Err(error) => {
+                assert!(self.fate.left.load(SeqCst));
+                error.0.back();
+            }
+        }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.fate.dropped.store(true, SeqCst);
+    }
+}
+
+impl Asking {
+    fn receive(mut self, actor: &mut Actor) {
+        for _ in 0..3 {
+            actor.at();
+            let fate = &self.fate;
+            let was_sent = fate.sent.load(SeqCst);
+            fate.left.store(true, SeqCst);
+            let end = self.end.take().unwrap();
+            let received = match actor.random.below(5) {
+                0 => end.try_recv().map_err(|error| match error {
+                    oneshot::TryRecvError::Empty(end) => Some(end),
+                    oneshot::TryRecvError::Disconnected => None,
+                }),
+                1 => end
+                    .recv_timeout(actor.short())
+                    .map_err(|error| match error {
+                        oneshot::RecvTimeoutError::Timeout(end) => Some(end),
+                        oneshot::RecvTimeoutError::Disconnected => None,
+                    }),
+                2 => select! {
+                    recv(end) -> got => got.map_err(|_| None),
+                    default(actor.short()) => Err(Some(end)),
+                },
+                _ => end.recv().map_err(|_| None),
+            };
+            match received {
+                Ok(item) => return item.got(),
+                Err(None) => {
+                    fate.told.store(true, SeqCst);
+                    return assert!(!fate.sent.load(SeqCst) && fate.dropped.load(SeqCst));
+                }
+                Err(Some(end)) => {
+                    assert!(!was_sent);
+                    fate.left.store(false, SeqCst);
+                    self.end = Some(end);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.fate.left.store(true, SeqCst);
     }
 }

@@ -1,12 +1,15 @@
 //! What is locked, and what is done once.
 
 use crate::arena::{Actor, Arena, Inside};
+use crate::books::{Books, Item};
 use crate::common::OnDrop;
 use multitask::sync::atomic::{AtomicIsize, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use multitask::sync::{
-    Arc, Condvar, LockTimeoutError, Mutex, Once, RwLock, RwLockWriteGuard, Semaphore,
+    Arc, Condvar, LazyLock, LockTimeoutError, Mutex, Once, OnceLock, RwLock, RwLockWriteGuard,
+    Semaphore,
 };
-use multitask::{timeout, Timeout};
+use multitask::{sleep, timeout, yield_now, Timeout};
+use std::time::Duration;
 
 /// One at a time is inside; each time counts; it is free in the end and poisoned by nobody.
 pub fn mutex(arena: &Arena) {
@@ -262,6 +265,132 @@ pub fn once(arena: &Arena) {
         once.call_once(|| _ = done.fetch_add(1, SeqCst));
         assert_eq!((inside.load(SeqCst), done.load(SeqCst)), (0, 1));
     }
+}
+
+/// There is one value, that of the one initializer that was not given up.
+pub fn once_lock(arena: &Arena) {
+    const MANY: usize = 1 << 13;
+    struct State {
+        cells: Vec<(OnceLock<Item>, AtomicUsize, AtomicUsize)>,
+        next: AtomicUsize,
+        books: Arc<Books>,
+    }
+    fn step(state: &State, actor: &mut Actor) {
+        actor.at();
+        let next = match actor.random.below(4) {
+            0 => state.next.fetch_add(1, SeqCst),
+            _ => state.next.load(SeqCst),
+        };
+        let (cell, inside, done) = &state.cells[(next + actor.random.below(3)) % MANY];
+        let there = cell.get().map(|item| item.number);
+        let number = match actor.random.below(8) {
+            // Perhaps nobody does it.
+            0 => timeout(actor.short(), || cell.wait().number).ok(),
+            1 | 2 => {
+                let item = state.books.item();
+                let number = item.number;
+                match cell.set(item) {
+                    Ok(()) => {
+                        assert_eq!(done.fetch_add(1, SeqCst), 0);
+                        Some(number)
+                    }
+                    Err(item) => {
+                        item.back();
+                        Some(cell.get().unwrap().number)
+                    }
+                }
+            }
+            _ => {
+                let item = cell.get_or_init(|| {
+                    actor.at();
+                    let _inside = Inside::of(inside);
+                    assert_eq!(inside.load(SeqCst), 1);
+                    let item = state.books.item();
+                    actor.dawdle();
+                    assert_eq!(done.fetch_add(1, SeqCst), 0);
+                    item
+                });
+                Some(item.number)
+            }
+        };
+        assert!(there.is_none() || number == there);
+    }
+    let cells = (0..MANY).map(|_| (OnceLock::new(), AtomicUsize::new(0), AtomicUsize::new(0)));
+    let state = Arc::new(State {
+        cells: cells.collect(),
+        next: AtomicUsize::new(0),
+        books: Arc::default(),
+    });
+    arena.round(&state, step, |state| {
+        // Who waits where nobody does it.
+        for (cell, _, done) in state.cells.iter().filter(|cell| cell.0.get().is_none()) {
+            match cell.set(state.books.item()) {
+                Ok(()) => _ = done.fetch_add(1, SeqCst),
+                Err(item) => item.back(),
+            }
+        }
+    });
+    for (cell, inside, done) in &state.cells {
+        assert_eq!(inside.load(SeqCst), 0);
+        assert_eq!(done.load(SeqCst), usize::from(cell.get().is_some()));
+    }
+    let mut state = Arc::into_inner(state).expect("all have ended");
+    for (cell, ..) in &mut state.cells {
+        cell.take().map(Item::got).into_iter().for_each(drop);
+    }
+    assert!(state.books.balance(), "{:?}", state.books);
+}
+
+/// The initializer runs once, to its end, whoever is cut short in it.
+pub fn lazy_lock(arena: &Arena) {
+    const MANY: usize = 1 << 12;
+    type Lazy = LazyLock<u64, Box<dyn FnOnce() -> u64 + Send>>;
+    struct State {
+        cells: Vec<Lazy>,
+        next: AtomicUsize,
+        begun: Arc<AtomicUsize>,
+        done: Arc<AtomicUsize>,
+    }
+    fn step(state: &State, actor: &mut Actor) {
+        actor.at();
+        let next = match actor.random.below(4) {
+            0 => state.next.fetch_add(1, SeqCst),
+            _ => state.next.load(SeqCst),
+        };
+        let next = (next + actor.random.below(3)) % MANY;
+        let there = LazyLock::get(&state.cells[next]);
+        let value = match actor.random.below(4) {
+            0 => timeout(actor.short(), || *state.cells[next]).ok(),
+            _ => Some(*state.cells[next]),
+        };
+        assert!(value.is_none() || value == Some(next as u64));
+        assert!(there.is_none() || there == Some(&(next as u64)));
+    }
+    let (begun, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let mut random = arena.random();
+    let cell = |n: u64| -> Lazy {
+        let (begun, done) = (begun.clone(), done.clone());
+        let pause = [0, 50, 200][random.below(3)];
+        LazyLock::new(Box::new(move || {
+            begun.fetch_add(1, SeqCst);
+            match pause {
+                0 => yield_now(),
+                pause => sleep(Duration::from_micros(pause)),
+            }
+            done.fetch_add(1, SeqCst);
+            n
+        }))
+    };
+    let state = Arc::new(State {
+        cells: (0..MANY as u64).map(cell).collect(),
+        next: AtomicUsize::new(0),
+        begun,
+        done,
+    });
+    arena.round(&state, step, |_| ());
+    let there = state.cells.iter().filter_map(LazyLock::get).count();
+    assert_eq!(state.done.load(SeqCst), there);
+    assert_eq!(state.begun.load(SeqCst), there);
 }
 
 /// What was locked, if it was locked in time.

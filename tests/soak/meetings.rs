@@ -3,8 +3,9 @@
 use crate::arena::{passed, Actor, Arena, Inside};
 use crate::common::OnDrop;
 use multitask::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
-use multitask::sync::{Arc, Barrier, Event, Notify, WaitGroup};
-use multitask::time::{Timer, TimerError};
+use multitask::sync::{Arc, Barrier, Event, Mutex, Notify, WaitGroup};
+use multitask::task::{self, Task};
+use multitask::time::{interval_at, Interval, Timer, TimerError};
 use multitask::{sleep, timeout, Handle, JoinHandle, Scheduler, Timeout};
 use std::cell::Cell;
 use std::thread;
@@ -255,4 +256,111 @@ pub fn timer(arena: &Arena) {
             state.timer.cancel();
         }
     });
+}
+
+/// However often waiting for it is cut short, no tick is lost, and none comes twice or early.
+pub fn interval(arena: &Arena) {
+    const PERIOD: Duration = Duration::from_micros(40);
+    struct State {
+        start: Instant,
+        ticks: Mutex<(Interval, u32)>,
+    }
+    fn step(state: &State, actor: &mut Actor) {
+        actor.at();
+        let mut ticks = state.ticks.lock().unwrap();
+        let (interval, count) = &mut *ticks;
+        for _ in 0..=actor.random.below(4) {
+            actor.at();
+            let tick = match actor.random.below(4) {
+                0 => interval.tick_timeout(actor.short() / 10).ok(),
+                1 => timeout(actor.short() / 10, || interval.tick()).ok(),
+                _ => Some(interval.tick()),
+            };
+            let Some(tick) = tick else { continue };
+            assert!(tick <= Instant::now());
+            assert_eq!(tick, state.start + PERIOD * *count);
+            *count += 1;
+        }
+    }
+    let start = Instant::now();
+    let ticks = Mutex::new((interval_at(start, PERIOD), 0));
+    let state = Arc::new(State { start, ticks });
+    arena.round(&state, step, |_| ());
+    let (interval, count) = &*state.ticks.try_lock().unwrap();
+    assert_eq!(interval.deadline(), Some(start + PERIOD * *count));
+}
+
+/// A token that was given is found by him for whom it was: nobody sleeps who was told to go on.
+pub fn park(arena: &Arena) {
+    /// Who waits for being called.
+    struct Ticket {
+        task: Task,
+        called: AtomicBool,
+    }
+    #[derive(Default)]
+    struct State {
+        tickets: std::sync::Mutex<Vec<Arc<Ticket>>>,
+        calls: AtomicU64,
+        /// Came through a call, unwound out of waiting for it, or did not wait for it any more.
+        through: AtomicU64,
+        gone: AtomicU64,
+    }
+    fn call(state: &State, n: usize) -> bool {
+        let mut tickets = state.tickets.lock().unwrap();
+        if tickets.is_empty() {
+            return false;
+        }
+        let n = n % tickets.len();
+        let ticket = tickets.swap_remove(n);
+        drop(tickets);
+        state.calls.fetch_add(1, SeqCst);
+        ticket.called.store(true, SeqCst);
+        ticket.task.unpark();
+        true
+    }
+    fn step(state: &State, actor: &mut Actor) {
+        actor.at();
+        match actor.random.below(9) {
+            // Tokens that say nothing, for others and for himself.
+            0 => {
+                let ticket = state.tickets.lock().unwrap().last().cloned();
+                ticket.iter().for_each(|ticket| ticket.task.unpark());
+            }
+            1 => task::current().unpark(),
+            2..5 => _ = call(state, actor.random.below(100)),
+            _ => wait(state, actor),
+        }
+    }
+    fn wait(state: &State, actor: &mut Actor) {
+        let ticket = Arc::new(Ticket {
+            task: task::current(),
+            called: AtomicBool::new(false),
+        });
+        let is_through = Cell::new(false);
+        let _gone = OnDrop(|| {
+            let count = [&state.gone, &state.through][usize::from(is_through.get())];
+            count.fetch_add(1, SeqCst);
+        });
+        state.tickets.lock().unwrap().push(ticket.clone());
+        let is_bounded = actor.chance(4);
+        while !ticket.called.load(SeqCst) {
+            actor.at();
+            actor.dawdle();
+            if is_bounded {
+                task::park_timeout(actor.short());
+                if actor.chance(4) {
+                    return;
+                }
+            } else {
+                task::park();
+            }
+        }
+        is_through.set(true);
+    }
+    let state = Arc::new(State::default());
+    // Whoever has not been called waits rightly.
+    arena.round(&state, step, |state| while call(state, 0) {});
+    let (calls, through) = (state.calls.load(SeqCst), state.through.load(SeqCst));
+    // Who went may have been called as well.
+    assert!((through..=through + state.gone.load(SeqCst)).contains(&calls));
 }
