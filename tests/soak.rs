@@ -26,6 +26,8 @@ mod locks;
 mod meetings;
 #[path = "soak/queues.rs"]
 mod queues;
+#[path = "soak/tasks.rs"]
+mod tasks;
 
 use arena::Arena;
 use common::OnDrop;
@@ -62,6 +64,10 @@ const TRIALS: &[Trial] = &[
     ("oneshot", channels::oneshot),
     ("select_macro", choices::select_macro),
     ("select_builder", choices::select_builder),
+    ("scope", tasks::scope),
+    ("try_scope", tasks::try_scope),
+    ("join_set", tasks::join_set),
+    ("join", tasks::join),
 ];
 
 fn main() {

@@ -108,6 +108,8 @@ impl Arena {
                     });
                     Actor::new(&shared, who).stir(&*state, step, u64::MAX);
                     own.map(JoinHandle::join).into_iter().for_each(passed);
+                    // Nobody else would end what its steps have left behind.
+                    task::run().unwrap();
                 })
             })
             .collect();
