@@ -26,6 +26,8 @@ mod locks;
 mod meetings;
 #[path = "soak/queues.rs"]
 mod queues;
+#[path = "soak/streams.rs"]
+mod streams;
 #[path = "soak/tasks.rs"]
 mod tasks;
 
@@ -68,6 +70,9 @@ const TRIALS: &[Trial] = &[
     ("try_scope", tasks::try_scope),
     ("join_set", tasks::join_set),
     ("join", tasks::join),
+    ("pipes", streams::pipes),
+    ("unix_streams", streams::unix_streams),
+    ("tcp_streams", streams::tcp_streams),
 ];
 
 fn main() {
