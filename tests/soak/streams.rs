@@ -1,18 +1,16 @@
 //! Bytes between schedulers: none is lost or comes twice, wherever reading and writing are cut short.
 
 use crate::arena::{Actor, Arena, Inside};
-use crate::common::OnDrop;
 use multitask::io::{pipe, PipeReader, PipeWriter};
 use multitask::net::TcpStream;
 use multitask::os::unix::net::UnixStream;
 use multitask::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
-use multitask::sync::Arc;
+use multitask::sync::{Arc, Mutex};
 use multitask::{select, Cancelled};
 use socket2::SockRef;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Mutex;
 use std::time::Duration;
 
 /// What bytes go through, one way or both ways.
@@ -51,7 +49,7 @@ sockets! { UnixStream TcpStream }
 
 struct Pipe {
     reader: PipeReader,
-    writer: Mutex<Option<Arc<PipeWriter>>>,
+    writer: std::sync::Mutex<Option<Arc<PipeWriter>>>,
 }
 
 impl Stream for Pipe {
@@ -80,7 +78,7 @@ impl Stream for Pipe {
 pub fn pipes(arena: &Arena) {
     let pipe = || {
         let (reader, writer) = pipe().unwrap();
-        let writer = Mutex::new(Some(Arc::new(writer)));
+        let writer = std::sync::Mutex::new(Some(Arc::new(writer)));
         let pipe = Arc::new(Pipe { reader, writer });
         Wire::new(pipe.clone(), pipe)
     };
@@ -132,8 +130,8 @@ struct Wire {
     to: Arc<dyn Stream>,
     written: AtomicU64,
     read: AtomicU64,
-    has_writer: AtomicBool,
-    has_reader: AtomicBool,
+    writer: Mutex<()>,
+    reader: Mutex<()>,
     writing: AtomicUsize,
     reading: AtomicUsize,
     /// Nothing is written any more.
@@ -145,12 +143,6 @@ fn byte(place: u64) -> u8 {
     (place + place / 251) as u8
 }
 
-/// Alone, or not at all.
-fn alone(taken: &AtomicBool) -> Option<OnDrop<impl FnMut() + '_>> {
-    let is_mine = !taken.swap(true, SeqCst);
-    is_mine.then(|| OnDrop(|| taken.store(false, SeqCst)))
-}
-
 impl Wire {
     fn new(from: Arc<dyn Stream>, to: Arc<dyn Stream>) -> Wire {
         Wire {
@@ -158,8 +150,8 @@ impl Wire {
             to,
             written: AtomicU64::new(0),
             read: AtomicU64::new(0),
-            has_writer: AtomicBool::new(false),
-            has_reader: AtomicBool::new(false),
+            writer: Mutex::default(),
+            reader: Mutex::default(),
             writing: AtomicUsize::new(0),
             reading: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
@@ -167,10 +159,9 @@ impl Wire {
     }
 
     fn write(&self, actor: &mut Actor) {
-        let Some(_alone) = alone(&self.has_writer) else {
-            return;
-        };
-        for _ in 0..=actor.random.below(3) {
+        actor.at();
+        let _alone = self.writer.lock().unwrap();
+        for _ in 0..=actor.random.below(12) {
             actor.at();
             let _writing = Inside::of(&self.writing);
             let start = self.written.load(SeqCst);
@@ -184,10 +175,9 @@ impl Wire {
     }
 
     fn read(&self, actor: &mut Actor) {
-        let Some(_alone) = alone(&self.has_reader) else {
-            return;
-        };
-        for _ in 0..=actor.random.below(3) {
+        actor.at();
+        let _alone = self.reader.lock().unwrap();
+        for _ in 0..=actor.random.below(12) {
             actor.at();
             let _reading = Inside::of(&self.reading);
             if actor.chance(4) {
@@ -230,7 +220,7 @@ impl Wire {
             (true, false) if is_empty => self.end(),
             (false, true) if !is_empty => {
                 let mut bytes = vec![0; 1 << 16];
-                if let Some(_alone) = alone(&self.has_reader) {
+                if let Ok(_alone) = self.reader.try_lock() {
                     if let Ok(count) = self.to.read(&mut bytes, Some(Duration::from_micros(200))) {
                         self.was_read(&bytes[..count]);
                     }
