@@ -17,7 +17,7 @@ const SCHEDULERS: usize = 2;
 /// Where a round takes place: its schedulers, and who takes part.
 pub struct Arena {
     shared: Arc<Shared>,
-    pub schedulers: Vec<(Handle, thread::JoinHandle<()>)>,
+    schedulers: Vec<(Handle, thread::JoinHandle<()>)>,
     watchdog: thread::JoinHandle<()>,
 }
 
@@ -81,6 +81,12 @@ impl Arena {
             schedulers,
             watchdog,
         }
+    }
+
+    /// Where tasks can be sent.
+    pub fn homes(&self) -> Vec<Handle> {
+        let handles = self.schedulers.iter().map(|(handle, _)| handle.clone());
+        handles.collect()
     }
 
     /// Numbers for this round of this trial.

@@ -20,10 +20,9 @@ impl State {
     fn new(arena: &Arena) -> State {
         let mut random = arena.random();
         let mut line = |_| Lines::new(arena, [0, 0, 1, 2, usize::MAX][random.below(5)]);
-        let homes = arena.schedulers.iter().map(|(handle, _)| handle.clone());
         State {
             lines: [0, 1, 2].map(&mut line),
-            homes: homes.collect(),
+            homes: arena.homes(),
             returned: Arc::default(),
         }
     }

@@ -205,8 +205,7 @@ pub fn wait_group(arena: &Arena) {
         group.wait();
         assert_eq!(busy.load(SeqCst), 0);
     }
-    let handles = arena.schedulers.iter().map(|(handle, _)| handle.clone());
-    arena.round(&Arc::new(State(handles.collect())), step, |_| ());
+    arena.round(&Arc::new(State(arena.homes())), step, |_| ());
 }
 
 /// All who wait are told what became of the timer, and of nothing that did not happen.

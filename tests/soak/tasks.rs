@@ -407,9 +407,8 @@ pub fn join(arena: &Arena) {
             }
         }
     }
-    let homes = arena.schedulers.iter().map(|(handle, _)| handle.clone());
     let state = Arc::new(State {
-        homes: homes.collect(),
+        homes: arena.homes(),
         hired: std::sync::Mutex::default(),
         lock: Arc::default(),
         books: Arc::default(),
