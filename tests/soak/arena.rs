@@ -17,7 +17,7 @@ const SCHEDULERS: usize = 2;
 /// Where a round takes place: its schedulers, and who takes part.
 pub struct Arena {
     shared: Arc<Shared>,
-    pub schedulers: Vec<(Handle, thread::JoinHandle<()>)>,
+    schedulers: Vec<(Handle, thread::JoinHandle<()>)>,
     watchdog: thread::JoinHandle<()>,
 }
 
@@ -37,10 +37,10 @@ struct Shared {
     seats: std::sync::Mutex<Vec<Arc<Seat>>>,
 }
 
-/// What one of them is at: the line of the trial, 0 while he is between two steps.
+/// What one of them is at: the place in the trial, none while he is between two steps.
 struct Seat {
     who: String,
-    line: AtomicUsize,
+    place: std::sync::Mutex<Option<&'static Location<'static>>>,
     steps: AtomicU64,
 }
 
@@ -83,6 +83,12 @@ impl Arena {
         }
     }
 
+    /// Where tasks can be sent.
+    pub fn homes(&self) -> Vec<Handle> {
+        let handles = self.schedulers.iter().map(|(handle, _)| handle.clone());
+        handles.collect()
+    }
+
     /// Numbers for this round of this trial.
     pub fn random(&self) -> Random {
         self.shared.random("")
@@ -108,6 +114,8 @@ impl Arena {
                     });
                     Actor::new(&shared, who).stir(&*state, step, u64::MAX);
                     own.map(JoinHandle::join).into_iter().for_each(passed);
+                    // Nobody else would end what its steps have left behind.
+                    task::run().unwrap();
                 })
             })
             .collect();
@@ -193,7 +201,7 @@ impl Actor {
     fn new(shared: &Arc<Shared>, who: String) -> Actor {
         let seat = Arc::new(Seat {
             who,
-            line: AtomicUsize::new(0),
+            place: std::sync::Mutex::default(),
             steps: AtomicU64::new(0),
         });
         shared.seats.lock().unwrap().push(seat.clone());
@@ -227,7 +235,7 @@ impl Actor {
                 3 => timeout(Duration::MAX, || task::shield(|| step(state, self))),
                 _ => timeout(Duration::MAX, || step(state, self)),
             };
-            self.seat.line.store(0, SeqCst);
+            *self.seat.place.lock().unwrap() = None;
             self.seat.steps.fetch_add(1, SeqCst);
             self.shared.done.fetch_add(1, SeqCst);
             if self.chance(4) {
@@ -253,8 +261,7 @@ impl Actor {
     /// Notes where it is, for the report.
     #[track_caller]
     pub fn at(&self) {
-        let line = Location::caller().line() as usize;
-        self.seat.line.store(line, SeqCst);
+        *self.seat.place.lock().unwrap() = Some(Location::caller());
     }
 
     /// Lets others come between: waits a little, or not at all.
@@ -310,8 +317,11 @@ impl Shared {
         } = self;
         eprintln!("{name} is stuck in round {round}: MULTITASK_SEED={seed}");
         for seat in &*self.seats.lock().unwrap() {
-            let (line, steps) = (seat.line.load(SeqCst), seat.steps.load(SeqCst));
-            eprintln!("{}: at line {line}, after {steps} steps", seat.who);
+            let steps = seat.steps.load(SeqCst);
+            match *seat.place.lock().unwrap() {
+                Some(place) => eprintln!("{}: at {place}, after {steps} steps", seat.who),
+                None => eprintln!("{}: after {steps} steps", seat.who),
+            }
         }
         self.stuck.store(true, SeqCst);
         thread::sleep(Duration::from_secs(1));
