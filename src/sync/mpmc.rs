@@ -550,6 +550,18 @@ mod models {
     }
 
     #[test]
+    fn a_sender_that_is_about_to_wait_for_room_has_it_when_a_message_is_taken() {
+        explore(4, || {
+            let mut cast = Cast::here();
+            let (sender, receiver) = channel_of(ONE);
+            assert_eq!(sender.try_send(1), Ok(()));
+            let sends = cast.spawn(move || sender.send(2));
+            assert_eq!([receiver.recv(), receiver.recv()], [Ok(1), Ok(2)]);
+            assert_eq!(sends.join().unwrap(), Ok(()));
+        });
+    }
+
+    #[test]
     fn a_sender_whose_time_is_up_as_it_is_met_and_the_receiver_goes_knows_whether_it_has_sent() {
         for capacity in [NONE, ONE] {
             explore(4, move || {

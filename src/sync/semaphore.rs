@@ -514,19 +514,22 @@ mod models {
     #[test]
     fn no_permit_is_lost_and_nobody_waits_on_when_it_is_closed_as_a_permit_comes_and_a_time_is_up()
     {
-        explore(4, || {
-            let mut cast = Cast::here();
-            let semaphore = Arc::new(Semaphore::new(0));
-            let [hasty, patient, other] = [(); 3].map(|()| semaphore.clone());
-            let hastes = cast.spawn(move || hasty.acquire_deadline(Instant::now()).map(drop));
-            let waits = cast.spawn(move || patient.acquire().map(drop));
-            let closes = cast.spawn(move || other.close());
-            semaphore.add_permits(1);
-            closes.join().unwrap();
-            let waited = waits.join().unwrap();
-            assert!(waited.is_ok() || waited == Err(AcquireError::Closed));
-            let _in_time = hastes.join().unwrap();
-            assert_eq!(semaphore.available_permits(), 1);
-        });
+        for wanted in [1, 2] {
+            explore(4, move || {
+                let mut cast = Cast::here();
+                let semaphore = Arc::new(Semaphore::new(0));
+                let [hasty, patient, other] = [(); 3].map(|()| semaphore.clone());
+                let hastes = cast.spawn(move || hasty.acquire_deadline(Instant::now()).map(drop));
+                let waits = cast.spawn(move || patient.acquire_many(wanted).map(drop));
+                let closes = cast.spawn(move || other.close());
+                semaphore.add_permits(1);
+                closes.join().unwrap();
+                let _in_time = hastes.join().unwrap();
+                let waited = waits.join().unwrap();
+                // There will never be two.
+                assert!(waited == Err(AcquireError::Closed) || waited.is_ok() && wanted == 1);
+                assert_eq!(semaphore.available_permits(), 1);
+            });
+        }
     }
 }
