@@ -82,9 +82,9 @@ table! {
     who_is_interrupted_in_join_lets_the_task_go_on: interrupt_everywhere(3), joins;
     who_is_interrupted_in_park_stops_nobody_who_unparks_it: interrupt_everywhere(3), parks;
 
-    who_is_interrupted_in_sleep_lets_others_sleep_on: interrupt_everywhere_outside(2), sleeps;
-    who_is_interrupted_in_tick_has_lost_none: interrupt_everywhere_outside(2), ticks;
-    who_is_interrupted_at_a_timer_leaves_it_to_the_others: interrupt_everywhere_outside(1), waits_for_timer;
+    who_is_interrupted_in_sleep_lets_others_sleep_on: interrupt_everywhere_outside(0), sleeps;
+    who_is_interrupted_in_tick_has_lost_none: interrupt_everywhere_outside(0), ticks;
+    who_is_interrupted_at_a_timer_leaves_it_to_the_others: interrupt_everywhere_outside(0), waits_for_timer;
 
     who_is_interrupted_in_reading_a_pipe_has_read_nothing: interrupt_everywhere_outside(3), || world::reads(world::pipe());
     who_is_interrupted_in_reading_a_descriptor_has_read_nothing: interrupt_everywhere_outside(3), || world::reads(world::descriptors());
@@ -94,11 +94,11 @@ table! {
     who_is_interrupted_in_writing_to_a_pipe_has_written_nothing: interrupt_everywhere_outside(3), || world::writes(world::pipe());
     who_is_interrupted_in_writing_to_tcp_has_written_nothing: interrupt_everywhere_outside(3), || world::writes(world::tcp());
     who_is_interrupted_in_writing_to_a_unix_stream_has_written_nothing: interrupt_everywhere_outside(3), || world::writes(world::unix());
-    who_is_interrupted_in_accept_loses_no_tcp_connection: interrupt_everywhere_outside(3), || world::accepts(world::tcp_listener());
-    who_is_interrupted_in_accept_loses_no_unix_connection: interrupt_everywhere_outside(3), || world::accepts(world::unix_listener());
+    who_is_interrupted_in_accept_loses_no_tcp_connection: interrupt_everywhere_outside(3), || world::takes(world::tcp_listener());
+    who_is_interrupted_in_accept_loses_no_unix_connection: interrupt_everywhere_outside(3), || world::takes(world::unix_listener());
     who_is_interrupted_in_connect_leaves_no_connection_open: interrupt_everywhere_outside(1), world::connects;
-    who_is_interrupted_in_recv_of_udp_takes_no_datagram_from_the_next_one: interrupt_everywhere_outside(3), || world::receives_datagrams(world::udp());
-    who_is_interrupted_in_recv_of_unix_takes_no_datagram_from_the_next_one: interrupt_everywhere_outside(3), || world::receives_datagrams(world::unix_datagrams());
+    who_is_interrupted_in_recv_of_udp_takes_no_datagram_from_the_next_one: interrupt_everywhere_outside(3), || world::takes(world::udp());
+    who_is_interrupted_in_recv_of_unix_takes_no_datagram_from_the_next_one: interrupt_everywhere_outside(3), || world::takes(world::unix_datagrams());
 
     who_is_interrupted_in_waiting_for_a_child_leaves_its_status_to_the_next_one: interrupt_everywhere_outside(1), world::waits_for_child;
     who_is_interrupted_in_waiting_for_signals_leaves_them_to_the_next_one: interrupt_everywhere_outside(3), world::waits_for_signals;

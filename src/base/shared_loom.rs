@@ -82,6 +82,23 @@ impl Drops {
     pub(crate) fn count(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
+
+    /// The last of `made` values was sent: it was received, or is in the error, or is gone if it `may` be so; in the end
+    /// each was dropped once.
+    pub(crate) fn settle<E>(
+        &self,
+        made: usize,
+        received: Option<Counted>,
+        sent: Result<(), E>,
+        may: bool,
+    ) {
+        assert!(received.is_none() || sent.is_ok());
+        let gone = received.is_none() && sent.is_ok();
+        assert!(!gone || may);
+        assert_eq!(self.count(), made - usize::from(!gone));
+        drop((received, sent));
+        assert_eq!(self.count(), made);
+    }
 }
 
 /// A value that counts its drops.

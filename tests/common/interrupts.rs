@@ -51,13 +51,15 @@ enum Pace {
 }
 
 impl Pace {
-    /// Lets the tasks go on once; false if there was nothing to do.
-    fn round(self, scheduler: &Scheduler) -> bool {
-        let patience = match self {
-            Pace::Tasks => Duration::ZERO,
-            Pace::World => PATIENCE,
-        };
-        scheduler.turn(Some(patience)).unwrap() > 0
+    /// Lets the tasks go on once, if one of them can within a while.
+    fn round(self, scheduler: &Scheduler) {
+        let until = Instant::now()
+            + match self {
+                Pace::Tasks => Duration::ZERO,
+                Pace::World => PATIENCE,
+            };
+        let left = || until.saturating_duration_since(Instant::now());
+        while scheduler.turn(Some(left())).unwrap() == 0 && !left().is_zero() {}
     }
 
     /// Lets them go on until `victim` has ended, if it does without any more help.
@@ -116,9 +118,7 @@ fn interrupt(way: Way, pace: Pace, round: usize, limit: Duration, trial: Trial) 
         .map(|f| scheduler.spawn(f))
         .collect();
     for _ in 0..round {
-        if !pace.round(&scheduler) && pace == Pace::World {
-            break;
-        }
+        pace.round(&scheduler);
     }
     let too_late = victim.is_finished();
     let too_early = Instant::now() >= deadline;

@@ -30,31 +30,29 @@ pub type Reads = Box<dyn Fn(&mut [u8], Option<Duration>) -> std::io::Result<usiz
 /// Writes for at most so long; closed when it is dropped.
 pub type Writes = Box<dyn Fn(&[u8], Option<Duration>) -> std::io::Result<usize> + Send + Sync>;
 
+macro_rules! streams {
+    ($reader:expr, $writer:expr) => {{
+        let (reader, writer) = ($reader, $writer);
+        let reads: Reads = Box::new(move |buf, limit| {
+            reader.set_read_timeout(limit)?;
+            (&reader).read(buf)
+        });
+        let writes: Writes = Box::new(move |buf, limit| {
+            writer.set_write_timeout(limit)?;
+            (&writer).write(buf)
+        });
+        (reads, writes)
+    }};
+}
+
 pub fn pipe() -> (Reads, Writes) {
     let (reader, writer) = io::pipe().unwrap();
-    let reads: Reads = Box::new(move |buf, limit| {
-        reader.set_read_timeout(limit)?;
-        (&reader).read(buf)
-    });
-    let writes: Writes = Box::new(move |buf, limit| {
-        writer.set_write_timeout(limit)?;
-        (&writer).write(buf)
-    });
-    (reads, writes)
+    streams!(reader, writer)
 }
 
 pub fn descriptors() -> (Reads, Writes) {
     let (reader, writer) = std::io::pipe().unwrap();
-    let (reader, writer) = (io::Fd::new(reader), io::Fd::new(writer));
-    let reads: Reads = Box::new(move |buf, limit| {
-        reader.set_read_timeout(limit)?;
-        (&reader).read(buf)
-    });
-    let writes: Writes = Box::new(move |buf, limit| {
-        writer.set_write_timeout(limit)?;
-        (&writer).write(buf)
-    });
-    (reads, writes)
+    streams!(io::Fd::new(reader), io::Fd::new(writer))
 }
 
 /// As others wait for a descriptor of theirs.
@@ -79,21 +77,6 @@ fn narrow<S: AsFd>(stream: S) -> S {
     socket.set_send_buffer_size(ROOM).unwrap();
     socket.set_recv_buffer_size(ROOM).unwrap();
     stream
-}
-
-macro_rules! streams {
-    ($reader:expr, $writer:expr) => {{
-        let (reader, writer) = ($reader, $writer);
-        let reads: Reads = Box::new(move |buf, limit| {
-            reader.set_read_timeout(limit)?;
-            (&reader).read(buf)
-        });
-        let writes: Writes = Box::new(move |buf, limit| {
-            writer.set_write_timeout(limit)?;
-            (&writer).write(buf)
-        });
-        (reads, writes)
-    }};
 }
 
 pub fn tcp() -> (Reads, Writes) {
@@ -200,93 +183,114 @@ pub fn writes((reads, writes): (Reads, Writes)) -> Trial {
     }
 }
 
-// ---- connections ----
+// ---- one by one ----
 
-/// Takes a connection, until then, and says what its first byte is.
-pub type Accepts = Box<dyn Fn(Instant) -> std::io::Result<Box<dyn Read>> + Send + Sync>;
-/// Connects, and sends a byte.
-pub type Connects = Box<dyn Fn(u8) + Send>;
+/// Waits for what is given, until then; what it returns says what that was.
+pub type Takes = Box<dyn Fn(Instant) -> std::io::Result<Had> + Send + Sync>;
+pub type Had = Box<dyn FnOnce() -> u8>;
+pub type Gives = Box<dyn Fn(u8) + Send>;
 
-pub fn tcp_listener() -> (Accepts, Connects) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = listener.local_addr().unwrap();
-    let accepts: Accepts = Box::new(move |limit| {
-        let (stream, _peer) = listener.accept_deadline(limit)?;
-        Ok(Box::new(stream))
-    });
-    let connects: Connects = Box::new(move |byte| {
-        TcpStream::connect(addr)
-            .unwrap()
-            .write_all(&[byte])
-            .unwrap();
-    });
-    (accepts, connects)
-}
-
-pub fn unix_listener() -> (Accepts, Connects) {
-    let folder = Folder::new();
-    let path = folder.join("listener");
-    let listener = UnixListener::bind(&path).unwrap();
-    let accepts: Accepts = Box::new(move |limit| {
-        let (stream, _peer) = listener.accept_deadline(limit)?;
-        Ok(Box::new(stream))
-    });
-    let connects: Connects = Box::new(move |byte| {
-        let _stays = &folder;
-        UnixStream::connect(&path)
-            .unwrap()
-            .write_all(&[byte])
-            .unwrap();
-    });
-    (accepts, connects)
-}
-
-/// Connections are taken by the victim, and by another when it is gone.
-pub fn accepts((accepts, connects): (Accepts, Connects)) -> Trial {
-    const CONNECTIONS: u8 = 6;
+/// What is given one by one is taken by the victim, and by another when it is gone.
+pub fn takes((takes, gives): (Takes, Gives)) -> Trial {
+    const ALL: u8 = 8;
     let (present, gone) = Present::new();
-    let (accepts, log) = (Arc::new(accepts), Arc::new(Mutex::new(Vec::new())));
-    let (accept, noted) = (accepts.clone(), log.clone());
+    let (takes, log) = (Arc::new(takes), Arc::new(Mutex::new(Vec::new())));
+    let (take, noted) = (takes.clone(), log.clone());
     let victim = move |limit| {
         let _present = present;
-        for _ in 0..4 {
-            let Ok(mut stream) = accept(limit) else {
+        for _ in 0..5 {
+            let Ok(had) = take(limit) else {
                 return;
             };
-            // What comes now is not what is interrupted: the connection is had.
-            let mut byte = [0];
-            let read = task::shield(|| stream.read(&mut byte));
-            assert_eq!(read.unwrap(), 1);
-            noted.lock().unwrap().push(byte[0]);
+            // What may wait here is not what is to be interrupted.
+            task::shield(|| {
+                let number = had();
+                noted.lock().unwrap().push(number);
+            });
         }
     };
     let rest = log.clone();
-    let accepts_on = move || {
+    let takes_on = move || {
         gone.wait();
-        while rest.lock().unwrap().len() < CONNECTIONS.into() {
-            let mut stream = accepts(Instant::now() + LONG).unwrap();
-            let mut byte = [0];
-            stream.read_exact(&mut byte).unwrap();
-            rest.lock().unwrap().push(byte[0]);
+        while rest.lock().unwrap().len() < ALL.into() {
+            let number = takes(Instant::now() + LONG).unwrap()();
+            rest.lock().unwrap().push(number);
         }
     };
-    let connect = move || {
-        for byte in 0..CONNECTIONS {
+    let give = move || {
+        for number in 0..ALL {
             yield_now();
-            connects(byte);
+            gives(number);
             yield_now();
         }
     };
     Trial {
         victim: Box::new(victim),
-        others: vec![Box::new(connect), Box::new(accepts_on)],
+        others: vec![Box::new(give), Box::new(takes_on)],
         then: nothing(),
         end: Box::new(move || {
-            let mut log = log.lock().unwrap();
-            log.sort_unstable();
-            assert_eq!(*log, (0..CONNECTIONS).collect::<Vec<_>>());
+            let expected: Vec<u8> = (0..ALL).collect();
+            assert_eq!(*log.lock().unwrap(), expected);
         }),
     }
+}
+
+/// What a new connection begins with.
+fn first_byte(mut stream: impl Read + 'static) -> Had {
+    Box::new(move || {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        byte[0]
+    })
+}
+
+pub fn tcp_listener() -> (Takes, Gives) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let accepts: Takes = Box::new(move |limit| Ok(first_byte(listener.accept_deadline(limit)?.0)));
+    let connects: Gives = Box::new(move |byte| {
+        let mut stream = TcpStream::connect(addr).unwrap();
+        stream.write_all(&[byte]).unwrap();
+    });
+    (accepts, connects)
+}
+
+pub fn unix_listener() -> (Takes, Gives) {
+    let folder = Folder::new();
+    let path = folder.join("listener");
+    let listener = UnixListener::bind(&path).unwrap();
+    let accepts: Takes = Box::new(move |limit| Ok(first_byte(listener.accept_deadline(limit)?.0)));
+    let connects: Gives = Box::new(move |byte| {
+        let _stays = &folder;
+        let mut stream = UnixStream::connect(&path).unwrap();
+        stream.write_all(&[byte]).unwrap();
+    });
+    (accepts, connects)
+}
+
+macro_rules! datagrams {
+    ($receiver:expr, $sender:expr) => {{
+        let (receiver, sender) = ($receiver, $sender);
+        let receives: Takes = Box::new(move |limit| {
+            receiver.set_read_timeout(Some(left_until(limit)))?;
+            let mut byte = [0];
+            assert_eq!(receiver.recv(&mut byte)?, 1);
+            Ok(Box::new(move || byte[0]))
+        });
+        let sends: Gives = Box::new(move |byte| assert_eq!(sender.send(&[byte]).unwrap(), 1));
+        (receives, sends)
+    }};
+}
+pub fn udp() -> (Takes, Gives) {
+    let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+    sender.connect(receiver.local_addr().unwrap()).unwrap();
+    datagrams!(receiver, sender)
+}
+
+pub fn unix_datagrams() -> (Takes, Gives) {
+    let (receiver, sender) = UnixDatagram::pair().unwrap();
+    datagrams!(receiver, sender)
 }
 
 pub fn connects() -> Trial {
@@ -326,75 +330,6 @@ pub fn connects() -> Trial {
         end: Box::new(move || {
             let (had, seen) = (had.load(SeqCst), seen.load(SeqCst));
             assert!(seen == had || seen == had + 1, "{seen} of {had}");
-        }),
-    }
-}
-
-// ---- datagrams ----
-
-pub type Sends = Box<dyn Fn(u8) + Send>;
-
-pub fn udp() -> (Reads, Sends) {
-    let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
-    sender.connect(receiver.local_addr().unwrap()).unwrap();
-    let receives: Reads = Box::new(move |buf, limit| {
-        receiver.set_read_timeout(limit)?;
-        receiver.recv(buf)
-    });
-    let sends: Sends = Box::new(move |byte| assert_eq!(sender.send(&[byte]).unwrap(), 1));
-    (receives, sends)
-}
-
-pub fn unix_datagrams() -> (Reads, Sends) {
-    let (receiver, sender) = UnixDatagram::pair().unwrap();
-    let receives: Reads = Box::new(move |buf, limit| {
-        receiver.set_read_timeout(limit)?;
-        receiver.recv(buf)
-    });
-    let sends: Sends = Box::new(move |byte| assert_eq!(sender.send(&[byte]).unwrap(), 1));
-    (receives, sends)
-}
-
-/// Datagrams are received by the victim, and by another when it is gone.
-pub fn receives_datagrams((receives, sends): (Reads, Sends)) -> Trial {
-    const DATAGRAMS: u8 = 8;
-    let (present, gone) = Present::new();
-    let (receives, log) = (Arc::new(receives), Arc::new(Mutex::new(Vec::new())));
-    let (receive, noted) = (receives.clone(), log.clone());
-    let victim = move |limit| {
-        let _present = present;
-        let mut byte = [0];
-        for _ in 0..5 {
-            if receive(&mut byte, Some(left_until(limit))).is_err() {
-                return;
-            }
-            noted.lock().unwrap().push(byte[0]);
-        }
-    };
-    let rest = log.clone();
-    let receives_on = move || {
-        gone.wait();
-        let mut byte = [0];
-        while rest.lock().unwrap().len() < DATAGRAMS.into() {
-            receives(&mut byte, None).unwrap();
-            rest.lock().unwrap().push(byte[0]);
-        }
-    };
-    let send = move || {
-        for byte in 0..DATAGRAMS {
-            yield_now();
-            sends(byte);
-            yield_now();
-        }
-    };
-    Trial {
-        victim: Box::new(victim),
-        others: vec![Box::new(send), Box::new(receives_on)],
-        then: nothing(),
-        end: Box::new(move || {
-            let expected: Vec<u8> = (0..DATAGRAMS).collect();
-            assert_eq!(*log.lock().unwrap(), expected);
         }),
     }
 }
