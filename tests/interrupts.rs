@@ -12,7 +12,6 @@ use std::num::NonZeroUsize;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Instant;
 
 // ---- tasks that borrow ----
@@ -489,7 +488,7 @@ fn whoever_is_interrupted_at_the_one_message_by_its_own_limit_can_go_on_waiting(
             let [heard, unwound, lost] = [(); 3].map(|()| Arc::new(AtomicBool::new(false)));
             let (note, gone) = (heard.clone(), unwound.clone());
             let victim = move |limit| {
-                let _end = OnDrop(|| gone.store(thread::panicking(), SeqCst));
+                let _end = OnDrop(|| gone.store(!note.load(SeqCst), SeqCst));
                 let message = receiver.recv_deadline(limit).or_else(|error| match error {
                     oneshot::RecvTimeoutError::Timeout(receiver) => receiver.recv(),
                     oneshot::RecvTimeoutError::Disconnected => Err(oneshot::RecvError),

@@ -7,8 +7,8 @@ mod common;
 use common::interrupts::{interrupt_everywhere, Trial, Work};
 use common::LONG;
 use multitask::sync::{
-    Arc, Barrier, Condvar, Event, LockTimeoutResult, Mutex, Notify, OnceLock, RwLock, Semaphore,
-    WaitGroup,
+    Arc, Barrier, Condvar, Event, LockTimeoutError, LockTimeoutResult, Mutex, Notify, OnceLock,
+    RwLock, Semaphore, WaitGroup,
 };
 use multitask::{timeout_at, yield_now};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -18,7 +18,7 @@ use std::time::Instant;
 fn in_time<G>(locked: LockTimeoutResult<G>) -> Option<G> {
     match locked {
         Ok(guard) => Some(guard),
-        Err(multitask::sync::LockTimeoutError::Timeout) => None,
+        Err(LockTimeoutError::Timeout | LockTimeoutError::Cancelled) => None,
         Err(error) => panic!("{error}"),
     }
 }

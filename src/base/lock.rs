@@ -23,7 +23,7 @@
 //! A waiter looks again after longer and longer pauses, and then lets other threads run, for the holder may be one of
 //! them: the `Backoff` of crossbeam-utils.
 
-use super::shared::{fence_if_others_do, spin, thread_local, yield_now};
+use super::shared::{fence_if_others_do, per_thread, spin, yield_now};
 use super::shared::{AtomicBool, AtomicU32, Ordering, UnsafeCell};
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -44,8 +44,8 @@ const NOBODY: u32 = 0;
 /// That of all threads that no lock is biased towards.
 const ANYBODY: u32 = u32::MAX;
 
-thread_local! {
-    static ME: Cell<u32> = const { Cell::new(ANYBODY) };
+per_thread! {
+    static ME: Cell<u32> = Cell::new(ANYBODY);
 }
 
 static BARRIER: OnceLock<fn()> = OnceLock::new();

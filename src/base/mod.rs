@@ -3,6 +3,7 @@
 pub(crate) mod inbox;
 #[allow(unsafe_code)]
 pub(crate) mod list;
+#[cfg_attr(all(test, loom), path = "lock_loom.rs")]
 #[allow(unsafe_code)]
 pub(crate) mod lock;
 pub(crate) mod ring;

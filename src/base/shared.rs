@@ -9,8 +9,7 @@ pub(crate) use std::sync::atomic::{
     fence, AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
 pub(crate) use std::sync::{Mutex, MutexGuard};
-pub(crate) use std::thread::yield_now;
-pub(crate) use std::thread_local;
+pub(crate) use std::thread::{self, yield_now};
 
 /// Where another thread, by a barrier, makes all threads execute a fence: ours may be here.
 #[inline]
@@ -24,3 +23,13 @@ pub(crate) fn fence_if_others_do() {
 pub(crate) fn spin(times: u32) {
     (0..times).for_each(|_| std::hint::spin_loop());
 }
+
+/// Something that each thread has for itself: constant and without a destructor.
+macro_rules! per_thread {
+    ($visible:vis static $name:ident: $type:ty = $first:expr;) => {
+        thread_local! {
+            $visible static $name: $type = const { $first };
+        }
+    };
+}
+pub(crate) use per_thread;

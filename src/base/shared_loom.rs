@@ -10,6 +10,11 @@
 //! 3. An atomic whose memory went to somebody else by [`end`](AtomicBool::end) is not used any more, and all uses
 //!    come before that.
 //!
+//! A model may call what waits, through the real `park`, on the threads of a `Cast` (see the models of `rt/header.rs`): they
+//! wait as plain threads do. A task differs in who makes it ready, of which waiter and home have models. What is locked
+//! meanwhile is locked by `lock_loom.rs`. A time limit is a deadline that lies behind: it is up at any moment, for the others run
+//! at any moment.
+//!
 //! The bounds of the models: loom takes SeqCst for acquire and release, but in fences, so it sees more than can happen;
 //! `SegQueue` takes effect at one moment, with no more order between threads than from a push to its pop; and threads
 //! are interrupted, where they could go on, no more often than each model says.
@@ -21,7 +26,6 @@ use std::sync::atomic::AtomicUsize as Count;
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Instant;
 
-pub(crate) use local as thread_local;
 pub(crate) use loom::sync::atomic::{fence, Ordering};
 pub(crate) use loom::sync::{Mutex, MutexGuard};
 pub(crate) use loom::thread::yield_now;
@@ -31,18 +35,31 @@ pub(crate) fn spin(_times: u32) {
     yield_now();
 }
 
-/// As std's: loom's knows no `const`.
-macro_rules! local {
-    ($visibility:vis static $name:ident: $kind:ty = const { $first:expr };) => {
-        loom::thread_local! { $visibility static $name: $kind = $first; }
-    };
-}
-pub(crate) use local;
-
 /// The barrier of the others is then a fence of theirs.
 pub(crate) fn fence_if_others_do() {
     fence(Ordering::SeqCst);
 }
+
+/// Threads as the models know them. Those that a model waits with are made known by its `Actor`s.
+pub(crate) mod thread {
+    pub(crate) use loom::thread::{current, park, yield_now, Thread};
+    use std::time::Duration;
+
+    /// Time passes when a model says so, by deadlines that lie behind: until then this ends early, as it may.
+    pub(crate) fn park_timeout(_: Duration) {
+        yield_now();
+    }
+}
+
+/// Something that each thread has for itself.
+macro_rules! per_thread {
+    ($visible:vis static $name:ident: $type:ty = $first:expr;) => {
+        loom::thread_local! {
+            $visible static $name: $type = $first;
+        }
+    };
+}
+pub(crate) use per_thread;
 
 /// Checks `model` on every schedule that interrupts threads which could go on at most `preemptions` times.
 pub(crate) fn explore(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
@@ -56,6 +73,46 @@ pub(crate) fn explore(preemptions: usize, model: impl Fn() + Send + Sync + 'stat
         model();
     });
     println!("{schedules:?} schedules in {:.1?}", start.elapsed());
+}
+
+/// How many of the values that were made are gone.
+#[derive(Clone, Default)]
+pub(crate) struct Drops(Arc<Count>);
+
+impl Drops {
+    pub(crate) fn one(&self) -> Counted {
+        Counted(self.0.clone())
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// The last of `made` values was sent: it was received, or is in the error, or is gone if it `may` be so; in the end
+    /// each was dropped once.
+    pub(crate) fn settle<E>(
+        &self,
+        made: usize,
+        received: Option<Counted>,
+        sent: Result<(), E>,
+        may: bool,
+    ) {
+        assert!(received.is_none() || sent.is_ok());
+        let gone = received.is_none() && sent.is_ok();
+        assert!(!gone || may);
+        assert_eq!(self.count(), made - usize::from(!gone));
+        drop((received, sent));
+        assert_eq!(self.count(), made);
+    }
+}
+
+/// A value that counts its drops.
+pub(crate) struct Counted(Arc<Count>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 // ---- atomics ----
@@ -177,6 +234,7 @@ impl<T> UnsafeCell<T> {
     }
 
     pub(crate) fn into_inner(self) -> T {
+        self.make();
         self.value.into_inner()
     }
 }

@@ -52,6 +52,12 @@ impl Gate {
 
     #[cold]
     fn queue(&self, id: u64) {
+        // It cannot fail: who is interrupted where he cannot unwind asks again, and waits for real.
+        while !self.wait(id) {}
+    }
+
+    /// Waits once; true if the caller has it.
+    fn wait(&self, id: u64) -> bool {
         let waiter = Waiter::here();
         let node = Node::new(waiter);
         let mut state = self.state();
@@ -59,16 +65,18 @@ impl Gate {
             state.owner = Some(id);
             let retracted = waiter.retract();
             debug_assert!(retracted);
-            return;
+            return true;
         }
         let queued = Queued(self, &node);
         // SAFETY: the list is locked, and `queued` takes it out before it goes.
         unsafe { state.waiting.push(&node) };
         drop(state);
-        let outcome = park(waiter, None, Why::Stdio, Mode::Infallible);
-        debug_assert_eq!(outcome, Outcome::Woken);
+        let woken = park(waiter, None, Why::Stdio, Mode::Infallible) == Outcome::Woken;
         drop(queued);
-        self.state().owner = Some(id);
+        if woken {
+            self.state().owner = Some(id);
+        }
+        woken
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -153,6 +161,35 @@ mod tests {
             let ends = waiters.map(|waiter| waiter.join().is_ok());
             assert_eq!(ends, [false, false, true]);
             drop(GATE.lock());
+        });
+    }
+
+    #[test]
+    fn a_waiter_that_is_cancelled_where_it_cannot_unwind_waits_until_it_is_its_turn() {
+        static GATE: Gate = Gate::new();
+        static LOCKED: AtomicUsize = AtomicUsize::new(0);
+        struct Locks;
+        impl Drop for Locks {
+            fn drop(&mut self) {
+                let _held = GATE.lock();
+                LOCKED.fetch_add(1, SeqCst);
+            }
+        }
+        let scheduler = Scheduler::new().expect("descriptors");
+        scheduler.block_on(|| {
+            let held = GATE.lock();
+            let waiter = spawn(|| {
+                let _locks = Locks;
+                std::panic::resume_unwind(Box::new("before it waits"))
+            });
+            yield_now();
+            waiter.cancel();
+            (0..3).for_each(|_| yield_now());
+            assert_eq!(LOCKED.load(SeqCst), 0, "it is somebody else's");
+            drop(held);
+            let ended: Result<(), _> = waiter.join();
+            assert!(ended.is_err());
+            assert_eq!(LOCKED.load(SeqCst), 1);
         });
     }
 

@@ -245,24 +245,15 @@ impl Header {
 mod models {
     use super::super::header::models::Actor;
     use super::*;
-    use crate::base::shared::explore;
+    use crate::base::shared::{explore, Counted, Drops};
     use loom::thread;
     use std::sync::atomic::AtomicUsize;
     use std::sync::Arc;
 
-    /// A result that counts its drops.
-    struct Counted(Arc<AtomicUsize>);
-
-    impl Drop for Counted {
-        fn drop(&mut self) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
     /// A task that nobody runs yet, on a thread of its own, and what its end leaves to be counted.
     struct Play {
         task: Actor,
-        drops: Arc<AtomicUsize>,
+        drops: Drops,
         recycled: Arc<AtomicUsize>,
     }
 
@@ -270,10 +261,10 @@ mod models {
         fn new() -> Self {
             let play = Play {
                 task: Actor::task(2),
-                drops: Arc::default(),
+                drops: Drops::default(),
                 recycled: Arc::default(),
             };
-            let value = Counted(play.drops.clone());
+            let value = play.drops.one();
             // SAFETY: the header is new.
             unsafe { play.task.header.set_job(move || value) };
             play
@@ -312,7 +303,7 @@ mod models {
             // SAFETY: it is done, and this is the handle.
             let result = unsafe { self.task.header.take_result::<Counted>() };
             count(self.task.header, &self.recycled);
-            assert_eq!(self.drops.load(Ordering::Relaxed), 0);
+            assert_eq!(self.drops.count(), 0);
             assert!(result.is_ok());
         }
 
@@ -323,7 +314,7 @@ mod models {
 
         fn end(self, home: thread::JoinHandle<()>) {
             home.join().unwrap();
-            assert_eq!(self.drops.load(Ordering::Relaxed), 1);
+            assert_eq!(self.drops.count(), 1);
             assert_eq!(self.recycled.load(Ordering::Relaxed), 1);
         }
     }

@@ -21,13 +21,13 @@ use super::locals::{Belongings, Local, LocalId};
 use super::scope::Scopes;
 use super::unwind::Raised;
 use crate::base::list::{Linked, Links};
-use crate::base::shared::{self, AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::base::shared::{self, per_thread, AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::base::shared::{thread, thread::Thread};
 use crate::base::slab::Slab;
 use std::cell::{Cell, UnsafeCell};
 use std::panic::{Location, RefUnwindSafe};
 use std::ptr;
 use std::sync::atomic::AtomicPtr;
-use std::thread::Thread;
 
 /// See the head of this file.
 #[repr(C, align(64))]
@@ -329,7 +329,7 @@ impl Header {
 
     /// The header of the plain thread that calls, with one reference.
     pub(crate) fn new_thread() -> &'static Header {
-        let thread = std::thread::current();
+        let thread = thread::current();
         let birth = Birth {
             belongings: Some(Box::new(Belongings::new(
                 thread.name().map(Into::into),
@@ -622,21 +622,19 @@ pub(crate) struct Cx {
     pub(crate) bound: Cell<bool>,
 }
 
-thread_local! {
-    // Constant and without a destructor: one load off the thread pointer, also in the last moments of a thread.
-    pub(crate) static CX: Cx = const {
-        Cx {
-            task: Cell::new(None),
-            thread: Cell::new(None),
-            home: Cell::new(None),
-            budget: Cell::new(0),
-            bound: Cell::new(false),
-        }
+per_thread! {
+    // One load off the thread pointer, also in the last moments of a thread.
+    pub(crate) static CX: Cx = Cx {
+        task: Cell::new(None),
+        thread: Cell::new(None),
+        home: Cell::new(None),
+        budget: Cell::new(0),
+        bound: Cell::new(false),
     };
 }
 
 #[cfg(all(test, loom))]
-pub(super) mod models {
+pub(crate) mod models {
     use super::super::home::models::Rings;
     use super::*;
     use std::sync::Arc;
@@ -665,7 +663,7 @@ pub(super) mod models {
                 refs: AtomicU32::new(refs),
                 join: AtomicU32::new(HANDLE),
                 index: Cell::new(next_index()),
-                thread: UnsafeCell::new(Some(std::thread::current())),
+                thread: UnsafeCell::new(Some(thread::current())),
                 ..Header::default()
             };
             let (header, home) = (Box::leak(Box::new(header)), Box::leak(Box::new(home)));
@@ -685,7 +683,7 @@ pub(super) mod models {
         /// Parks: nobody goes on here before somebody has made the task ready.
         pub(crate) fn stand_still(&self) {
             while !self.was_made_ready() {
-                loom::thread::yield_now();
+                thread::yield_now();
             }
         }
 
@@ -706,7 +704,40 @@ pub(super) mod models {
         }
     }
 
+    /// The plain threads of a schedule, which may call what waits; to be dropped when all have ended.
+    pub(crate) struct Cast(Vec<Actor>);
+
+    impl Cast {
+        /// The calling thread is the first of them.
+        pub(crate) fn here() -> Self {
+            let me = Actor::thread(1);
+            me.header.enter();
+            Cast(vec![me])
+        }
+
+        /// One more, which does `part`.
+        pub(crate) fn spawn<R: 'static>(
+            &mut self,
+            part: impl FnOnce() -> R + 'static,
+        ) -> loom::thread::JoinHandle<R> {
+            let actor = Actor::thread(1);
+            let header = actor.header;
+            self.0.push(actor);
+            loom::thread::spawn(move || {
+                header.enter();
+                part()
+            })
+        }
+    }
+
     impl Header {
+        /// Makes the calling thread the one behind this header.
+        fn enter(&'static self) {
+            // SAFETY: nobody looks at it before this thread has shown a waiter.
+            unsafe { *self.thread.get() = Some(thread::current()) };
+            CX.with(|cx| cx.thread.set(Some(self)));
+        }
+
         /// If it was recycled since somebody last asked: makes every later use of it a fault. True then.
         pub(crate) fn was_recycled(&self) -> bool {
             let recycled = HEADERS.forget(self.index.get());

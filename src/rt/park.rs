@@ -22,9 +22,9 @@ use super::timer::Key;
 use super::unwind::{self, can_raise, Target};
 use super::waiter::Waiter;
 use super::worker::{with_default, with_local, with_running};
+use crate::base::shared::{thread, Ordering};
 use crate::error::{Cancelled, Deadlock, Timeout};
 use std::io;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// How a wait ended, if not by unwinding.
@@ -140,7 +140,7 @@ fn yield_thread() {
         }
     });
     if default.is_none() {
-        std::thread::yield_now();
+        thread::yield_now();
     }
     interrupt_if_due(me());
 }
@@ -410,16 +410,16 @@ impl Wait {
                         break;
                     }
                     // Somebody has won and is about to say so.
-                    std::thread::yield_now();
+                    thread::yield_now();
                 }
-                Some(left) => std::thread::park_timeout(left),
-                None => std::thread::park(),
+                Some(left) => thread::park_timeout(left),
+                None => thread::park(),
             }
             parked = true;
         }
         if parked {
             // We may have eaten a token that was meant for the user's own `thread::park`.
-            std::thread::current().unpark();
+            thread::current().unpark();
         }
     }
 

@@ -33,12 +33,12 @@
 use super::arms::{receives, transmits, Getter, Grant, Putter};
 use super::channel::{Channel, Miss, Terms, TryMiss};
 use super::ends::{iterators, opaque};
+use crate::base::shared::{AtomicUsize, Ordering};
 use crate::rt::choice::{Arm, Bound, Receive, Transmit};
 use crate::rt::header::Why;
 use crate::rt::park::Mode;
 use std::collections::VecDeque;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{error, fmt};
@@ -395,3 +395,247 @@ impl<T> From<SendError<T>> for SendTimeoutError<T> {
 }
 
 iterators!();
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::base::shared::{explore, Counted, Drops};
+    use crate::rt::choice::{choose, Grant as _};
+    use crate::rt::header::models::Cast;
+
+    const NONE: usize = 0;
+    const ONE: usize = 1;
+    const ANY: usize = usize::MAX;
+
+    /// A channel that loom knows of.
+    fn channel_of<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+        let (sender, receiver) = new(capacity);
+        sender.shared.senders.make();
+        sender.shared.receivers.make();
+        (sender, receiver)
+    }
+
+    /// For who gives up at any moment: see `shared_loom.rs`.
+    fn now() -> Instant {
+        Instant::now()
+    }
+
+    #[test]
+    fn receivers_that_are_about_to_wait_hear_that_the_last_sender_is_gone() {
+        explore(4, || {
+            let mut cast = Cast::here();
+            let (sender, receiver) = channel_of::<()>(ANY);
+            let (other, another) = (sender.clone(), receiver.clone());
+            let drops = cast.spawn(move || drop(other));
+            let receives = cast.spawn(move || another.recv());
+            let also = cast.spawn(move || receiver.recv());
+            drop(sender);
+            assert_eq!(receives.join().unwrap(), Err(RecvError));
+            assert_eq!(also.join().unwrap(), Err(RecvError));
+            drops.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn senders_that_are_about_to_wait_have_their_messages_back_when_the_last_receiver_goes() {
+        for capacity in [NONE, ONE] {
+            explore(4, move || {
+                let mut cast = Cast::here();
+                let (sender, receiver) = channel_of(capacity);
+                let drops = Drops::default();
+                for _ in 0..capacity {
+                    assert!(sender.try_send(drops.one()).is_ok());
+                }
+                let (other, another) = (receiver.clone(), sender.clone());
+                let goes = cast.spawn(move || drop(other));
+                let send = |sender: Sender<Counted>| {
+                    let message = drops.one();
+                    move || sender.send(message)
+                };
+                let sends = [send(sender), send(another)].map(|send| cast.spawn(send));
+                drop(receiver);
+                goes.join().unwrap();
+                let back = sends.map(|send| send.join().unwrap().unwrap_err());
+                assert_eq!(drops.count(), capacity);
+                drop(back);
+                assert_eq!(drops.count(), capacity + 2);
+            });
+        }
+    }
+
+    #[test]
+    fn a_message_sent_as_the_last_receiver_goes_is_received_or_given_back_or_dropped_once() {
+        for capacity in [NONE, ONE, ANY] {
+            explore(4, move || {
+                let mut cast = Cast::here();
+                let (sender, receiver) = channel_of(capacity);
+                let drops = Drops::default();
+                // With a sender left the channel stays, so what is in it does.
+                let (message, _left) = (drops.one(), sender.clone());
+                let sends = cast.spawn(move || sender.send(message));
+                let received = receiver.try_recv().ok();
+                drop(receiver);
+                drops.settle(1, received, sends.join().unwrap(), capacity > 0);
+            });
+        }
+    }
+
+    #[test]
+    fn a_message_for_a_receiver_whose_time_is_up_is_received_by_it_or_the_next_one() {
+        for capacity in [NONE, ONE] {
+            explore(4, move || {
+                let mut cast = Cast::here();
+                let (sender, receiver) = channel_of(capacity);
+                let drops = Drops::default();
+                let (message, hasty) = (drops.one(), receiver.clone());
+                let sends = cast.spawn(move || sender.send(message));
+                let hastes = cast.spawn(move || hasty.recv_deadline(now()));
+                let received = receiver.recv();
+                assert!(sends.join().unwrap().is_ok());
+                let in_haste = hastes.join().unwrap();
+                assert!(received.is_ok() != in_haste.is_ok());
+                assert_eq!(drops.count(), 0);
+                drop((received, in_haste));
+                assert_eq!(drops.count(), 1);
+            });
+        }
+    }
+
+    #[test]
+    fn of_two_receivers_one_has_the_only_message_and_the_other_hears_of_the_end() {
+        for capacity in [NONE, ONE] {
+            explore(4, move || {
+                let mut cast = Cast::here();
+                let (sender, receiver) = channel_of(capacity);
+                let drops = Drops::default();
+                let (message, other) = (drops.one(), receiver.clone());
+                let sends = cast.spawn(move || sender.send(message));
+                let receives = cast.spawn(move || other.recv());
+                let received = [receiver.recv(), receives.join().unwrap()];
+                assert!(sends.join().unwrap().is_ok());
+                assert_eq!(received.iter().filter(|one| one.is_ok()).count(), 1);
+                assert_eq!(drops.count(), 0);
+                drop(received);
+                assert_eq!(drops.count(), 1);
+            });
+        }
+    }
+
+    #[test]
+    fn of_two_senders_in_a_rendezvous_one_is_met_and_the_other_has_its_message_back() {
+        explore(4, || {
+            let mut cast = Cast::here();
+            let (sender, receiver) = channel_of(NONE);
+            let drops = Drops::default();
+            let send = |sender: Sender<Counted>| {
+                let message = drops.one();
+                move || sender.send(message)
+            };
+            let sends = [send(sender.clone()), send(sender)].map(|send| cast.spawn(send));
+            let received = receiver.recv();
+            drop(receiver);
+            let sent = sends.map(|send| send.join().unwrap());
+            assert!(received.is_ok() && sent[0].is_ok() != sent[1].is_ok());
+            assert_eq!(drops.count(), 0);
+            drop((received, sent));
+            assert_eq!(drops.count(), 2);
+        });
+    }
+
+    #[test]
+    fn a_sender_that_is_about_to_wait_for_room_has_it_when_a_message_is_taken() {
+        explore(4, || {
+            let mut cast = Cast::here();
+            let (sender, receiver) = channel_of(ONE);
+            assert_eq!(sender.try_send(1), Ok(()));
+            let sends = cast.spawn(move || sender.send(2));
+            assert_eq!(receiver.recv(), Ok(1));
+            assert_eq!(sends.join().unwrap(), Ok(()));
+            assert_eq!(receiver.recv(), Ok(2));
+        });
+    }
+
+    #[test]
+    fn a_sender_whose_time_is_up_as_it_is_met_and_the_receiver_goes_knows_whether_it_has_sent() {
+        for capacity in [NONE, ONE] {
+            explore(4, move || {
+                let mut cast = Cast::here();
+                let (sender, receiver) = channel_of(capacity);
+                let drops = Drops::default();
+                for _ in 0..capacity {
+                    assert!(sender.try_send(drops.one()).is_ok());
+                }
+                let (message, _left) = (drops.one(), sender.clone());
+                let sends = cast.spawn(move || sender.send_deadline(message, now()));
+                let early = (0..capacity).map(|_| receiver.recv()).count();
+                let received = receiver.recv_deadline(now());
+                drop(receiver);
+                drops.settle(
+                    early + 1,
+                    received.ok(),
+                    sends.join().unwrap(),
+                    capacity > 0,
+                );
+            });
+        }
+    }
+
+    /// Sends as an arm of `select!` does.
+    fn send_chosen(sender: &Sender<Counted>, message: Counted) -> Result<(), SendError<Counted>> {
+        let arm = sender.arm();
+        assert_eq!(choose(&[&arm], Bound::Never), Some(0));
+        sender.granted(&arm).send(message)
+    }
+
+    #[test]
+    fn a_message_of_a_select_is_sent_or_given_back_when_the_receiver_goes() {
+        for capacity in [NONE, ONE] {
+            explore(4, move || {
+                let mut cast = Cast::here();
+                let (sender, receiver) = channel_of(capacity);
+                let drops = Drops::default();
+                let (message, _left) = (drops.one(), sender.clone());
+                let sends = cast.spawn(move || send_chosen(&sender, message));
+                let received = receiver.recv_deadline(now());
+                drop(receiver);
+                drops.settle(1, received.ok(), sends.join().unwrap(), capacity > 0);
+            });
+        }
+    }
+
+    #[test]
+    fn a_receiver_that_met_a_select_which_thinks_better_of_it_is_met_by_another_sender() {
+        explore(4, || {
+            let mut cast = Cast::here();
+            let (sender, receiver) = channel_of(NONE);
+            let (drops, other) = (Drops::default(), sender.clone());
+            let message = drops.one();
+            let declines = cast.spawn(move || {
+                let arm = other.arm();
+                // By then the other sender may have been met.
+                let _in_time = choose(&[&arm], Bound::Until(now()));
+            });
+            let sends = cast.spawn(move || sender.send(message));
+            let received = receiver.recv();
+            declines.join().unwrap();
+            assert!(received.is_ok() && sends.join().unwrap().is_ok());
+            assert_eq!(receiver.recv().err(), Some(RecvError));
+        });
+    }
+
+    #[test]
+    fn a_receiver_that_met_a_select_which_thinks_better_of_it_hears_of_the_end() {
+        for capacity in [NONE, ONE] {
+            explore(4, move || {
+                let mut cast = Cast::here();
+                let (sender, receiver) = channel_of::<()>(capacity);
+                let declines = cast.spawn(move || {
+                    let arm = sender.arm();
+                    assert_eq!(choose(&[&arm], Bound::Never), Some(0));
+                });
+                assert_eq!(receiver.recv(), Err(RecvError));
+                declines.join().unwrap();
+            });
+        }
+    }
+}

@@ -244,3 +244,40 @@ impl<T> From<RecvError> for RecvTimeoutError<T> {
         RecvTimeoutError::Disconnected
     }
 }
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::base::shared::{explore, Drops};
+    use crate::rt::header::models::Cast;
+
+    #[test]
+    fn a_message_sent_as_the_receiver_gives_up_is_received_or_given_back_or_dropped_once() {
+        explore(4, || {
+            let mut cast = Cast::here();
+            let (sender, receiver) = channel();
+            let drops = Drops::default();
+            let message = drops.one();
+            let receives = cast.spawn(move || receiver.recv_deadline(Instant::now()).ok());
+            let sent = sender.send(message);
+            drops.settle(1, receives.join().unwrap(), sent, true);
+        });
+    }
+
+    #[test]
+    fn a_receiver_that_is_about_to_wait_has_the_message_or_hears_that_the_sender_is_gone() {
+        for sends in [false, true] {
+            explore(4, move || {
+                let mut cast = Cast::here();
+                let (sender, receiver) = channel();
+                let receives = cast.spawn(move || receiver.recv());
+                if sends {
+                    sender.send(5).unwrap();
+                } else {
+                    drop(sender);
+                }
+                assert_eq!(receives.join().unwrap().ok(), sends.then_some(5));
+            });
+        }
+    }
+}

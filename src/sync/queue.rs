@@ -478,3 +478,78 @@ impl<'a, T> IntoIterator for &'a Queue<T> {
         self.iter()
     }
 }
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::base::shared::{explore, Counted, Drops};
+    use crate::rt::header::models::Cast;
+    use std::sync::Arc;
+
+    /// The queues stay to the end of a schedule: closing one drops nothing.
+    fn queue_of<T>(capacity: usize) -> Arc<Queue<T>> {
+        Arc::new(Queue::new(capacity, VecDeque::new()))
+    }
+
+    #[test]
+    fn an_item_put_as_the_queue_is_closed_is_got_or_given_back_and_nobody_waits_on() {
+        for capacity in [0, 1] {
+            explore(4, move || {
+                let mut cast = Cast::here();
+                let queue = queue_of(capacity);
+                let drops = Drops::default();
+                let item = drops.one();
+                let [to, from, too] = [(); 3].map(|()| queue.clone());
+                let puts = cast.spawn(move || to.put(item));
+                let gets = cast.spawn(move || from.get());
+                let closes = cast.spawn(move || too.close());
+                let mut got = vec![queue.get(), gets.join().unwrap()];
+                closes.join().unwrap();
+                let put = puts.join().unwrap();
+                // A getter that was told before the item came has left it.
+                got.push(queue.get());
+                assert_eq!(
+                    got.iter().filter(|got| got.is_ok()).count(),
+                    usize::from(put.is_ok())
+                );
+                assert_eq!(drops.count(), 0);
+                drop((got, put));
+                assert_eq!(drops.count(), 1);
+            });
+        }
+    }
+
+    #[test]
+    fn a_getter_that_wants_none_of_what_is_put_hears_that_the_queue_is_closed() {
+        explore(4, || {
+            let mut cast = Cast::here();
+            let queue = queue_of(0);
+            let [choosy, other] = [(); 2].map(|()| queue.clone());
+            let chooses = cast.spawn(move || choosy.get_matching(|item| *item == 2));
+            let gets = cast.spawn(move || other.get_matching(|item| *item == 1));
+            queue.put(1).unwrap();
+            queue.close();
+            assert_eq!(gets.join().unwrap(), Ok(1));
+            assert_eq!(chooses.join().unwrap(), Err(GetError::Closed));
+        });
+    }
+
+    #[test]
+    fn a_putter_whose_time_is_up_as_the_queue_is_closed_has_its_item_back() {
+        explore(4, || {
+            let mut cast = Cast::here();
+            let queue = queue_of(0);
+            let drops = Drops::default();
+            let put = |queue: Arc<Queue<Counted>>| {
+                let item = drops.one();
+                move || queue.put_deadline(item, Instant::now())
+            };
+            let puts = [put(queue.clone()), put(queue.clone())].map(|put| cast.spawn(put));
+            queue.close();
+            let back = puts.map(|put| put.join().unwrap().unwrap_err());
+            assert_eq!(drops.count(), 0);
+            drop(back);
+            assert_eq!(drops.count(), 2);
+        });
+    }
+}

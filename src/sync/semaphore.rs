@@ -504,3 +504,48 @@ impl From<TryAcquireError> for io::Error {
         }
     }
 }
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::base::shared::explore;
+    use crate::rt::header::models::Cast;
+
+    #[test]
+    fn all_who_are_about_to_wait_for_permits_hear_that_it_is_closed() {
+        explore(4, || {
+            let mut cast = Cast::here();
+            let semaphore = Arc::new(Semaphore::new(1));
+            let waits = [2, 3].map(|wanted| {
+                let semaphore = semaphore.clone();
+                cast.spawn(move || semaphore.acquire_many(wanted).map(drop))
+            });
+            semaphore.close();
+            let told = waits.map(|waits| waits.join().unwrap());
+            assert_eq!(told, [Err(AcquireError::Closed); 2]);
+            assert_eq!(semaphore.available_permits(), 1);
+        });
+    }
+
+    #[test]
+    fn no_permit_is_lost_and_nobody_waits_on_when_it_is_closed_as_a_permit_comes_and_a_time_is_up()
+    {
+        for wanted in [1, 2] {
+            explore(4, move || {
+                let mut cast = Cast::here();
+                let semaphore = Arc::new(Semaphore::new(0));
+                let [hasty, patient, other] = [(); 3].map(|()| semaphore.clone());
+                let hastes = cast.spawn(move || hasty.acquire_deadline(Instant::now()).map(drop));
+                let waits = cast.spawn(move || patient.acquire_many(wanted).map(drop));
+                let closes = cast.spawn(move || other.close());
+                semaphore.add_permits(1);
+                closes.join().unwrap();
+                let _in_time = hastes.join().unwrap();
+                let waited = waits.join().unwrap();
+                // There will never be two.
+                assert!(waited == Err(AcquireError::Closed) || waited.is_ok() && wanted == 1);
+                assert_eq!(semaphore.available_permits(), 1);
+            });
+        }
+    }
+}

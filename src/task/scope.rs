@@ -12,7 +12,7 @@ use crate::base::lock::Lock;
 use crate::error::{panic_message, report, JoinError};
 use crate::rt::group::Group;
 use crate::rt::header::{Birth, Header, Why};
-use crate::rt::park::{interrupt_if_due, me, park, Mode, Outcome};
+use crate::rt::park::{interrupt_if_due, me, park, Mode};
 use crate::rt::unwind::target_of;
 use crate::rt::waiter::Waiter;
 use crate::rt::worker::{cancel, cancel_here};
@@ -286,19 +286,17 @@ impl<'scope> Scope<'scope, '_> {
 
     /// Waits until no member is left.
     fn wait(&self) {
-        if self.group.is_empty() {
-            return;
+        // A scope has no error of its own: who is interrupted where he cannot unwind waits again, and for real then.
+        while !self.group.is_empty() {
+            let waiter = Waiter::here();
+            if !self.group.set_waiter(waiter) {
+                let retracted = waiter.retract();
+                debug_assert!(retracted);
+                return;
+            }
+            let _waiting = Waiting(&self.group);
+            let _woken_or_again = park(waiter, None, Why::Scope, Mode::Infallible);
         }
-        let waiter = Waiter::here();
-        if !self.group.set_waiter(waiter) {
-            let retracted = waiter.retract();
-            debug_assert!(retracted);
-            return;
-        }
-        let _waiting = Waiting(&self.group);
-        // A scope has no error of its own: where it cannot unwind it waits for real.
-        let outcome = park(waiter, None, Why::Scope, Mode::Infallible);
-        debug_assert_eq!(outcome, Outcome::Woken);
     }
 }
 

@@ -1,0 +1,71 @@
+//! The lock as the models of what it locks know it: one that blocks, for with three threads that spin loom never ends.
+//!
+//! The lock itself is `lock.rs`, here as everywhere; it has models of its own.
+
+use super::shared;
+use std::cell::UnsafeCell;
+use std::ops::{Deref, DerefMut};
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::OnceLock;
+
+// For tests only, as this file is.
+#[cfg(test)]
+#[path = "lock.rs"]
+mod real;
+// What it has besides: the two names of below come first.
+#[allow(unused_imports)]
+#[cfg(test)]
+pub(crate) use real::*;
+
+/// See the head of this file.
+pub(crate) struct Lock<T> {
+    /// Loom's when it is first used, as `shared_loom.rs` has it.
+    held: OnceLock<shared::Mutex<()>>,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: one thread at a time has the value, which goes from one to the next.
+unsafe impl<T: Send> Sync for Lock<T> {}
+
+impl<T> UnwindSafe for Lock<T> {}
+impl<T> RefUnwindSafe for Lock<T> {}
+
+impl<T> Lock<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Lock {
+            held: OnceLock::new(),
+            value: UnsafeCell::new(value),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> Locked<'_, T> {
+        let held = self.held.get_or_init(|| shared::Mutex::new(()));
+        Locked {
+            lock: self,
+            _held: held.lock().expect("nothing is poisoned"),
+        }
+    }
+}
+
+/// The lock is held until this is dropped.
+#[must_use]
+pub(crate) struct Locked<'a, T> {
+    lock: &'a Lock<T>,
+    _held: shared::MutexGuard<'a, ()>,
+}
+
+impl<T> Deref for Locked<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: the lock is held, and nobody borrows this guard mutably.
+        unsafe { &*self.lock.value.get() }
+    }
+}
+
+impl<T> DerefMut for Locked<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: the lock is held, and nobody else borrows this guard.
+        unsafe { &mut *self.lock.value.get() }
+    }
+}
