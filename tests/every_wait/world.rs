@@ -69,7 +69,7 @@ pub fn watched() -> (Reads, Writes) {
     (reads, writes)
 }
 
-const ROOM: usize = 32 << 10;
+const ROOM: usize = 8 << 10;
 
 /// Both ends have little room.
 fn narrow<S: AsFd>(stream: S) -> S {
@@ -139,7 +139,7 @@ pub fn reads((reads, writes): (Reads, Writes)) -> Trial {
 /// The victim writes more than there is room for; another reads it bit by bit, to the end.
 pub fn writes((reads, writes): (Reads, Writes)) -> Trial {
     const BLOCK: usize = 16 << 10;
-    const BLOCKS: usize = 24;
+    const BLOCKS: usize = 8;
     let (written, read) = (
         Arc::new(AtomicUsize::new(0)),
         Arc::new(Mutex::new(Vec::new())),
@@ -520,7 +520,8 @@ pub fn locks_file() -> Trial {
         then: nothing(),
         end: Box::new(move || {
             let _stays = &folder;
-            third.try_lock().expect("nobody has it");
+            // It hangs if it is lost. A child that another test is about to start may have it for a moment.
+            third.lock().unwrap();
         }),
     }
 }
