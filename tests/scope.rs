@@ -463,6 +463,25 @@ fn a_scope_without_a_failure_gives_its_value_when_all_have_ended() {
 }
 
 #[test]
+fn a_scope_that_cancels_its_own_closure_says_so_but_an_error_counts_for_more() {
+    let cancelled = catch_unwind(|| {
+        task::try_scope(|s| {
+            s.cancel();
+            task::park();
+            Ok::<_, ()>(())
+        })
+    });
+    let panic = cancelled.unwrap_err();
+    let text = panic.downcast_ref::<&str>().unwrap();
+    assert!(text.contains("closure of a try_scope was cancelled"));
+    let failed = task::try_scope(|s| {
+        s.cancel();
+        Err::<(), _>(7)
+    });
+    assert_eq!(failed, Err(7));
+}
+
+#[test]
 fn a_failed_task_looks_cancelled_to_who_joins_it() {
     let seen = Cell::new(false);
     let result: Result<(), _> = task::try_scope(|s| {

@@ -37,7 +37,8 @@ use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe, Location};
 /// That of the first that failed. Those that fail later, on their way out, are dropped.
 ///
 /// # Panics
-/// As [`scope`](super::scope); the first panic, too, cancels all the others.
+/// As [`scope`](super::scope); the first panic, too, cancels all the others. And if the closure was cancelled before it had an
+/// answer, and nothing has failed: by [`TryScope::cancel`], or because the scheduler was shut down.
 #[track_caller]
 pub fn try_scope<'env, F, T, E>(f: F) -> Result<T, E>
 where
@@ -58,7 +59,7 @@ where
         (Ok(value), None) => Ok(value),
         (Err(JoinError::Panic(panic)), None) => resume_unwind(panic),
         (Err(JoinError::Cancelled), None) => {
-            panic!("the scheduler was shut down during a scope")
+            panic!("the closure of a try_scope was cancelled, and nothing has failed")
         }
     }
 }
@@ -102,6 +103,9 @@ impl<'scope, E> TryScope<'scope, '_, E> {
     }
 
     /// Cancels all tasks of the scope, its closure included, and those that are spawned from now on.
+    ///
+    /// If the closure waits after that, or again, and nothing has failed, then `try_scope` panics: it has neither a value nor
+    /// an error to give. Who wants to end a scope early returns an error instead.
     pub fn cancel(&self) {
         self.scope.cancel();
     }
