@@ -421,9 +421,9 @@ fn the_lines_of_a_short_input_are_counted_to_the_last() {
 }
 
 #[test]
-fn most_ticks_come_while_lines_are_counted_without_end() {
+fn at_most_one_tick_in_fifty_is_missed_while_lines_are_counted() {
     // A machine that is busy with something else may stop the whole program: not every time.
-    let kept = (0..5).any(|_| {
+    let kept = (0..20).any(|_| {
         let mut program = Program::start("stdin_count", &["--seconds", "1"]);
         let mut stdin = program.child.stdin.take().unwrap();
         let lines = b"y\n".repeat(4096);
@@ -439,9 +439,9 @@ fn most_ticks_come_while_lines_are_counted_without_end() {
             panic!("{output:?}");
         };
         assert!(lines > 100_000, "{output:?}");
-        ticks * 2 >= due
+        ticks >= 90 && ticks * 50 >= due * 49
     });
-    assert!(kept, "lines keep ticks from coming");
+    assert!(kept, "ticks are missed");
 }
 
 // ---- child_lines ----

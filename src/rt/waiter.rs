@@ -2,7 +2,8 @@
 //!
 //! The word of a header is `epoch << 2 | state`. [`Waiter::new`] starts an epoch in the state WAITING; the wait ends
 //! by one compare-exchange from WAITING, made by whoever is first: a waker, the timer, a canceller, or the waiter
-//! itself that thinks better of it.
+//! itself that thinks better of it. Where nobody else can come in between, on the home thread of a wait that only it and
+//! who has a list know, a load and a store do: see [`Node::alone`].
 //!
 //! 1. A wait is won exactly once. Whoever wins it, other than the waiter itself, makes the waiter's owner ready,
 //!    exactly once.

@@ -7,7 +7,7 @@
 //!    whoever puts asks the waiting getters first, in the order in which they came, and whoever gets need not.
 //! 3. A putter waits only while the buffer is full: who makes room moves the item of the first of them in.
 //! 4. A waiting getter or putter has a node in a wait list, and what is handed over lies in the node. Whoever
-//!    hands over has won the node's wait before, by one compare-exchange: a waiter that timed out or was cancelled cannot
+//!    hands over has won the node's wait before, by the one race of `rt/waiter`: a waiter that timed out or was cancelled cannot
 //!    be won, and the next one is tried. So an item is always in one pair of hands.
 //! 5. A node is in its list, by the lock, until its wait is won through the list, or its owner has taken it out.
 //! 6. A *chooser* is a putter that waits for several things at once and makes its item only when it is chosen. What it is given is
