@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let handle = scheduler.handle();
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let end = scheduler.handle();
-    scheduler.spawn(move || signals.wait().map(|_| end.shutdown()));
+    scheduler.spawn(move || signals.wait().map(|_| end.cancel_all()));
 
     let served = Arc::new(Served::default());
     let asked: Vec<String> = std::env::args().skip(1).collect();

@@ -12,9 +12,9 @@
 
 use crate::error::Timeout;
 use crate::rt::header::Why;
+use crate::rt::home::IDLE_HELPERS;
 use crate::rt::park::{interrupt_if_due, is_idle_thread, may_block, me, park, Mode, Outcome};
 use crate::rt::waiter::Waiter;
-use crate::rt::worker::IDLE_HELPERS;
 use crate::sys;
 use std::cell::UnsafeCell;
 use std::collections::VecDeque;

@@ -557,7 +557,7 @@ fn a_thousand_tasks_unwind_at_once_each_waiting_in_its_destructors() {
             });
         }
         settle(&scheduler);
-        scheduler.handle().shutdown();
+        scheduler.handle().cancel_all();
         scheduler.run().unwrap();
         assert_eq!(drops.count(), 1_000);
         assert!(!thread::panicking());

@@ -371,7 +371,7 @@ fn block_on_panics_if_its_scheduler_is_shut_down_and_only_after_its_task_has_unw
         let (handle, (tell, told)) = (scheduler.handle(), mpsc::channel());
         let thread = thread::spawn(move || {
             told.recv().unwrap();
-            handle.shutdown();
+            handle.cancel_all();
         });
         let panic = catch_unwind(AssertUnwindSafe(|| {
             let one = drops.one();
@@ -634,7 +634,7 @@ fn a_task_of_a_handle_whose_scheduler_is_gone_is_cancelled_at_once() {
         let refused: Result<(), JoinError> = refused.join();
         assert!(refused.unwrap_err().is_cancelled());
     }
-    handle.shutdown();
+    handle.cancel_all();
     assert!(format!("{handle:?}").contains("gone"));
     // From a task, too, whose scheduler has nothing to do with it.
     Scheduler::new().unwrap().block_on(|| {
@@ -673,7 +673,7 @@ fn spawns_race_with_the_end_of_the_scheduler_and_each_gets_an_answer() {
                 scheduler.turn(Some(Duration::from_micros(20))).unwrap();
             }
             if random.below(2) == 0 {
-                scheduler.handle().shutdown();
+                scheduler.handle().cancel_all();
                 scheduler.run().unwrap();
             }
             drop(scheduler);
@@ -709,8 +709,8 @@ fn a_shutdown_from_another_thread_ends_the_run() {
         let thread = thread::spawn(move || {
             // Behind this one all have started.
             handle.spawn(yield_now).join().unwrap();
-            handle.shutdown();
-            handle.shutdown();
+            handle.cancel_all();
+            handle.cancel_all();
             assert!(handle.spawn(|| ()).join().unwrap_err().is_cancelled());
         });
         scheduler.run().unwrap();
@@ -746,7 +746,7 @@ fn homes_are_used_again_by_later_schedulers_without_old_messages() {
             ended.cancel();
             assert_eq!(ended.join().unwrap(), round);
             if kept.len() > 5 {
-                kept.remove(0).shutdown();
+                kept.remove(0).cancel_all();
             }
         }
     });

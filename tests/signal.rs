@@ -537,7 +537,7 @@ fn ctrl_c_and_a_shutdown_run_the_destructors_of_all_tasks() {
         let mut signals = Signals::new([SIGINT]).unwrap();
         say("ready");
         assert_eq!(signals.wait().unwrap(), SIGINT);
-        handle.shutdown();
+        handle.cancel_all();
     });
     scheduler.run().unwrap();
     say("goodbye");

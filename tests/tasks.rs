@@ -380,7 +380,7 @@ fn a_task_that_joins_itself_can_still_be_cancelled() {
     task.unpark(); // does not end it
     settle(&scheduler);
     assert_eq!(scheduler.stats().live, 1);
-    scheduler.handle().shutdown();
+    scheduler.handle().cancel_all();
     scheduler.run().unwrap();
     assert_eq!(drops.count(), 1);
 }

@@ -214,7 +214,7 @@ fn unwindings_of_many_tasks_are_kept_apart() {
         for _ in 0..20 {
             scheduler.turn(Some(Duration::from_micros(100))).unwrap();
         }
-        scheduler.handle().shutdown();
+        scheduler.handle().cancel_all();
         scheduler.run().unwrap();
         assert_eq!(drops.count(), 210);
         assert!(!thread::panicking());

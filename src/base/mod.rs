@@ -6,6 +6,7 @@ pub(crate) mod list;
 #[cfg_attr(all(test, loom), path = "lock_loom.rs")]
 #[allow(unsafe_code)]
 pub(crate) mod lock;
+#[allow(unsafe_code)]
 pub(crate) mod ring;
 #[cfg_attr(all(test, loom), path = "shared_loom.rs", allow(unsafe_code))]
 pub(crate) mod shared;

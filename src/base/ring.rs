@@ -1,79 +1,223 @@
-//! A first-in first-out queue in a circle of slots.
+//! A first-in first-out queue of pointers in a circle of slots. It has one owner; anybody may look on.
 //!
-//! 1. `head` counts what was taken and `tail` what was put, for ever (they wrap); the slots between are in use.
+//! 1. `head` counts what was taken and `tail` what was put, for ever (they wrap); the slots between are in use. An
+//!    element's *position* is the count at which it was put, and stays what it is; its lower 32 bits are enough to find
+//!    it.
 //! 2. The number of slots is a power of two, or zero before the first element.
+//!    A [`hole`] stands for an element that is to come, or will not.
+//! 3. The owner, one thread at a time, does everything but [`look_on`](Ring::look_on). Who looks on sees pointers that
+//!    were in the ring at some time, and has to find out otherwise what they are worth.
+//! 4. A circle that was outgrown stays until the ring goes, for somebody may be looking at it.
 //!
 //! Other than `VecDeque`'s, a push writes only `tail` and a pop only `head`: a worker that pushes and pops in turn
 //! has two short chains through memory instead of one long one, which is most of what a switch costs.
 
+use super::shared::{AtomicPtr, AtomicUsize, Ordering, Ordering::Relaxed};
+use std::cell::{Cell, RefCell};
+use std::num::NonZero;
+use std::ptr::{self, NonNull};
+
 /// See the head of this file.
-pub(crate) struct Ring<T> {
-    slots: Box<[Option<T>]>,
-    head: usize,
-    tail: usize,
+pub(crate) struct Ring<T: 'static> {
+    head: AtomicUsize,
+    tail: AtomicUsize,
+    /// The circle, for the owner.
+    slots: Cell<Slots<T>>,
+    /// The same for others; null before the first element.
+    shown: AtomicPtr<Slots<T>>,
+    /// All circles that there were, the last one in use.
+    circles: RefCell<Vec<Circle<T>>>,
+}
+
+type Slots<T> = &'static [AtomicPtr<T>];
+
+/// What `shown` points to, and what that points to: both made by `Box::into_raw`, and freed with the ring.
+struct Circle<T: 'static> {
+    slots: *mut [AtomicPtr<T>],
+    shown: *mut Slots<T>,
 }
 
 /// Slots of the first circle.
 const FIRST: usize = 64;
 
-impl<T: Copy> Ring<T> {
-    pub(crate) fn new() -> Self {
+impl<T> Ring<T> {
+    pub(crate) const fn new() -> Self {
         Ring {
-            slots: Box::new([]),
-            head: 0,
-            tail: 0,
+            head: AtomicUsize::new(0),
+            tail: AtomicUsize::new(0),
+            slots: Cell::new(&[]),
+            shown: AtomicPtr::new(ptr::null_mut()),
+            circles: RefCell::new(Vec::new()),
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.tail.wrapping_sub(self.head)
-    }
+    // ---- for the owner ----
 
     #[inline(always)]
-    pub(crate) fn push(&mut self, element: T) {
-        if self.len() == self.slots.len() {
+    pub(crate) fn len(&self) -> usize {
+        let (head, tail) = (self.head.load(Relaxed), self.tail.load(Relaxed));
+        tail.wrapping_sub(head)
+    }
+
+    /// Adds an element; returns its position.
+    #[inline(always)]
+    pub(crate) fn push(&self, element: NonNull<T>) -> usize {
+        // Each is loaded once: the compiler takes no two loads of an atomic for one.
+        let tail = self.tail.load(Relaxed);
+        let mut slots = self.slots.get();
+        if tail.wrapping_sub(self.head.load(Relaxed)) == slots.len() {
+            slots = self.grow();
+        }
+        slots[tail & (slots.len() - 1)].store(element.as_ptr(), Relaxed);
+        // Release: who sees the new tail sees the circle and the slot.
+        self.tail.store(tail.wrapping_add(1), Ordering::Release);
+        tail
+    }
+
+    /// The first element, or a hole.
+    #[inline(always)]
+    pub(crate) fn pop(&self) -> Option<NonNull<T>> {
+        let head = self.head.load(Relaxed);
+        if head == self.tail.load(Relaxed) {
+            return None;
+        }
+        self.head.store(head.wrapping_add(1), Relaxed);
+        Some(filled(self.slot(head)))
+    }
+
+    /// What `pop` would give after `ahead` others.
+    #[inline(always)]
+    pub(crate) fn peek(&self, ahead: usize) -> Option<NonNull<T>> {
+        let head = self.head.load(Relaxed);
+        if self.tail.load(Relaxed).wrapping_sub(head) <= ahead {
+            return None;
+        }
+        Some(filled(self.slot(head.wrapping_add(ahead))))
+    }
+
+    /// Puts `new` where `old` is, if that is at `position`.
+    #[inline]
+    pub(crate) fn replace(&self, position: u32, old: NonNull<T>, new: NonNull<T>) -> bool {
+        let head = self.head.load(Relaxed);
+        let ahead = position.wrapping_sub(head as u32) as usize;
+        let there = self.peek(ahead) == Some(old);
+        if there {
+            let slot = self.slot(head.wrapping_add(ahead));
+            slot.store(new.as_ptr(), Relaxed);
+        }
+        there
+    }
+
+    /// Brings what is at `position`, which is in use, and all that comes after it before the rest, if that is no more than
+    /// `most` elements; says how many they were. A hole is left behind them, and its position returned.
+    #[inline]
+    pub(crate) fn bring_forward(&self, position: u32, most: usize) -> Option<(usize, u32)> {
+        let head = self.head.load(Relaxed);
+        let ahead = position.wrapping_sub(head as u32) as usize;
+        let count = self.len() - ahead;
+        if ahead == 0 {
+            return Some((0, self.push(hole()) as u32));
+        }
+        (count <= most).then(|| (count, self.move_last(count)))
+    }
+
+    /// Moves the last `count` to the front; returns the position of the hole behind them.
+    fn move_last(&self, count: usize) -> u32 {
+        // There is room then for a hole, and for copies while they are made.
+        while self.len() + count >= self.slots.get().len() {
             self.grow();
         }
-        let at = self.tail & (self.slots.len() - 1);
-        self.slots[at] = Some(element);
-        self.tail = self.tail.wrapping_add(1);
-    }
-
-    #[inline(always)]
-    pub(crate) fn pop(&mut self) -> Option<T> {
-        if self.head == self.tail {
-            return None;
+        let (head, tail) = (self.head.load(Relaxed), self.tail.load(Relaxed));
+        let behind = head.wrapping_sub(1);
+        self.slot(behind).store(hole().as_ptr(), Relaxed);
+        let first = behind.wrapping_sub(count);
+        let last = tail.wrapping_sub(count);
+        for n in 0..count {
+            let element = self.slot(last.wrapping_add(n)).load(Relaxed);
+            self.slot(first.wrapping_add(n)).store(element, Relaxed);
         }
-        let at = self.head & (self.slots.len() - 1);
-        self.head = self.head.wrapping_add(1);
-        self.slots[at]
+        self.tail.store(last, Relaxed);
+        self.head.store(first, Relaxed);
+        behind as u32
     }
 
-    /// The element that `pop` would give after `ahead` others.
-    #[inline(always)]
-    pub(crate) fn peek(&self, ahead: usize) -> Option<T> {
-        if self.len() <= ahead {
-            return None;
-        }
-        self.slots[self.head.wrapping_add(ahead) & (self.slots.len() - 1)]
-    }
-
-    /// First to last.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = T> + '_ {
+    /// First to last, holes included.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = NonNull<T>> + '_ {
         (0..self.len()).filter_map(|ahead| self.peek(ahead))
+    }
+
+    #[inline(always)]
+    fn slot(&self, position: usize) -> &AtomicPtr<T> {
+        let slots = self.slots.get();
+        &slots[position & (slots.len() - 1)]
     }
 
     #[cold]
     #[inline(never)]
-    fn grow(&mut self) {
-        let elements: Vec<T> = self.iter().collect();
-        let mut slots = vec![None; (self.slots.len() * 2).max(FIRST)].into_boxed_slice();
-        for (slot, element) in slots.iter_mut().zip(&elements) {
-            *slot = Some(*element);
+    fn grow(&self) -> Slots<T> {
+        let count = (self.slots.get().len() * 2).max(FIRST);
+        let slots: Box<[AtomicPtr<T>]> = (0..count)
+            .map(|_| AtomicPtr::new(ptr::null_mut()))
+            .collect();
+        let head = self.head.load(Relaxed);
+        for ahead in 0..self.len() {
+            let position = head.wrapping_add(ahead);
+            let element = self.slot(position).load(Relaxed);
+            slots[position & (count - 1)].store(element, Relaxed);
         }
-        self.slots = slots;
-        self.head = 0;
-        self.tail = elements.len();
+        let slots = Box::into_raw(slots);
+        // SAFETY: by 4 it stays until the ring is dropped, and the reference goes no further than the ring.
+        let shared: Slots<T> = unsafe { &*slots };
+        let shown = Box::into_raw(Box::new(shared));
+        self.circles.borrow_mut().push(Circle { slots, shown });
+        self.slots.set(shared);
+        // Release: the elements are in it.
+        self.shown.store(shown, Ordering::Release);
+        shared
+    }
+
+    // ---- for anybody ----
+
+    /// Calls `visit` with what is in the ring, last to first, while that says so, with `limit` elements at the most.
+    pub(crate) fn look_on(&self, limit: usize, mut visit: impl FnMut(NonNull<T>) -> bool) {
+        let tail = self.tail.load(Ordering::Acquire);
+        let len = tail.wrapping_sub(self.head.load(Relaxed));
+        // SAFETY: by 4 what was ever shown lives as long as the ring.
+        let Some(slots) = (unsafe { self.shown.load(Ordering::Acquire).as_ref() }) else {
+            return;
+        };
+        // The owner may go on, and grow the ring, between all these loads: see 3.
+        for back in 1..=len.min(limit).min(slots.len()) {
+            let at = tail.wrapping_sub(back) & (slots.len() - 1);
+            if let Some(element) = NonNull::new(slots[at].load(Relaxed)) {
+                if !visit(element) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// No element is like it: it is odd, and points nowhere.
+pub(crate) fn hole<T>() -> NonNull<T> {
+    NonNull::without_provenance(NonZero::<usize>::MIN)
+}
+
+/// What is in a slot that is in use.
+#[inline(always)]
+fn filled<T>(slot: &AtomicPtr<T>) -> NonNull<T> {
+    // SAFETY: an element was put there, or a hole.
+    unsafe { NonNull::new_unchecked(slot.load(Relaxed)) }
+}
+
+impl<T> Drop for Ring<T> {
+    fn drop(&mut self) {
+        for circle in self.circles.get_mut() {
+            // SAFETY: made by `Box::into_raw`; nobody has the ring any more.
+            unsafe { drop(Box::from_raw(circle.shown)) };
+            // SAFETY: as above.
+            unsafe { drop(Box::from_raw(circle.slots)) };
+        }
     }
 }
 
@@ -82,15 +226,20 @@ mod tests {
     use super::*;
     use std::collections::VecDeque;
 
+    /// Something to point to: never looked at.
+    fn element(n: usize) -> NonNull<u64> {
+        NonNull::new(ptr::without_provenance_mut((n + 1) << 3)).unwrap()
+    }
+
     #[test]
     fn elements_come_out_in_order_through_growth_and_wrapping() {
-        let mut ring = Ring::new();
+        let ring = Ring::new();
         let mut model = VecDeque::new();
         let mut next = 0;
         for round in 0..500 {
             for _ in 0..round % 17 + 1 {
-                ring.push(next);
-                model.push_back(next);
+                ring.push(element(next));
+                model.push_back(element(next));
                 next += 1;
             }
             for _ in 0..round % 13 {
@@ -105,15 +254,114 @@ mod tests {
 
     #[test]
     fn the_counters_may_wrap() {
-        let mut ring = Ring::new();
-        ring.push(0);
-        assert_eq!(ring.pop(), Some(0));
-        ring.head = usize::MAX - 1;
-        ring.tail = usize::MAX - 1;
-        for n in 0..10 {
-            ring.push(n);
+        let ring = Ring::new();
+        ring.push(element(0));
+        assert_eq!(ring.pop(), Some(element(0)));
+        ring.head.store(usize::MAX - 1, Relaxed);
+        ring.tail.store(usize::MAX - 1, Relaxed);
+        for n in 0..100 {
+            ring.push(element(n));
         }
-        assert!((0..10).all(|n| ring.pop() == Some(n)));
+        assert!((0..100).all(|n| ring.pop() == Some(element(n))));
         assert_eq!(ring.pop(), None);
+    }
+
+    #[test]
+    fn an_element_is_replaced_where_it_is_and_nowhere_else() {
+        let ring = Ring::new();
+        ring.push(element(0));
+        let position = ring.push(element(1)) as u32;
+        for n in 2..200 {
+            ring.push(element(n));
+        }
+        assert!(!ring.replace(position, element(7), element(500)));
+        assert!(ring.replace(position, element(1), element(500)));
+        assert_eq!(ring.pop(), Some(element(0)));
+        assert_eq!(ring.pop(), Some(element(500)));
+        assert!(
+            !ring.replace(position, element(500), element(1)),
+            "it is out"
+        );
+        assert_eq!(ring.pop(), Some(element(2)));
+    }
+
+    #[test]
+    fn what_is_brought_forward_comes_first_in_its_order_with_a_hole_behind_it() {
+        for before in [1, 5, 63, 64, 100] {
+            let ring = Ring::new();
+            (0..before).for_each(|n| assert_eq!(ring.push(element(n)), n));
+            let position = ring.push(element(1000)) as u32;
+            ring.push(element(1001));
+            assert_eq!(ring.bring_forward(position, 1), None);
+            let (count, behind) = ring.bring_forward(position, 2).unwrap();
+            assert_eq!(count, 2);
+            assert!(ring.replace(behind, hole(), element(2000)));
+            let expected = [1000, 1001, 2000].into_iter().chain(0..before);
+            assert!(ring.iter().eq(expected.map(element)));
+        }
+    }
+
+    #[test]
+    fn what_comes_first_already_stays_with_a_hole_behind_all() {
+        let ring = Ring::new();
+        for n in 0..1_000 {
+            let position = ring.push(element(n)) as u32;
+            assert_eq!(ring.bring_forward(position, 0), Some((0, position + 1)));
+            assert_eq!(ring.pop(), Some(element(n)));
+            assert_eq!(ring.pop(), Some(hole()));
+            assert_eq!(ring.pop(), None);
+        }
+        assert_eq!(ring.slots.get().len(), FIRST);
+    }
+
+    #[test]
+    fn who_looks_on_sees_what_is_in_it_up_to_the_limit_and_as_long_as_he_likes() {
+        let ring = Ring::new();
+        let seen = |limit, stop| {
+            let mut seen = Vec::new();
+            ring.look_on(limit, |element| {
+                seen.push(element);
+                Some(element) != stop
+            });
+            seen
+        };
+        assert!(seen(10, None).is_empty());
+        for n in 0..100 {
+            ring.push(element(n));
+        }
+        ring.pop();
+        let all: Vec<_> = (1..100).rev().map(element).collect();
+        assert_eq!(seen(1000, None), all);
+        assert_eq!(seen(3, None), all[..3]);
+        assert_eq!(seen(1000, Some(element(95))), all[..5]);
+    }
+
+    #[test]
+    fn who_looks_on_while_the_ring_grows_sees_only_what_was_put() {
+        const MOST: usize = 20_000;
+        struct Watched(Ring<u64>);
+        // SAFETY: one thread owns it, the other looks on.
+        unsafe impl Sync for Watched {}
+        let watched = Watched(Ring::new());
+        let watched = &watched;
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                while !over.load(Relaxed) {
+                    watched.0.look_on(usize::MAX, |seen| {
+                        let n = (seen.as_ptr().addr() >> 3) - 1;
+                        assert!(n < MOST && seen == element(n));
+                        true
+                    });
+                }
+            });
+            for n in 0..MOST {
+                watched.0.push(element(n));
+                if n % 3 == 0 {
+                    watched.0.pop();
+                }
+            }
+            over.store(true, Relaxed);
+        });
     }
 }

@@ -6,7 +6,7 @@
 pub(crate) use crossbeam_queue::SegQueue;
 pub(crate) use std::cell::UnsafeCell;
 pub(crate) use std::sync::atomic::{
-    fence, AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+    fence, AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
 pub(crate) use std::sync::{Mutex, MutexGuard};
 pub(crate) use std::thread::{self, yield_now};

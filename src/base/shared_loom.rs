@@ -174,6 +174,43 @@ impl AtomicBool {
     }
 }
 
+pub(crate) struct AtomicPtr<T: 'static> {
+    first: *mut T,
+    made: OnceLock<loom::sync::atomic::AtomicPtr<T>>,
+    memory: Memory,
+}
+
+// SAFETY: as std's, a pointer is only a value.
+unsafe impl<T> Send for AtomicPtr<T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for AtomicPtr<T> {}
+
+impl<T> UnwindSafe for AtomicPtr<T> {}
+impl<T> RefUnwindSafe for AtomicPtr<T> {}
+
+impl<T> AtomicPtr<T> {
+    pub(crate) const fn new(first: *mut T) -> Self {
+        AtomicPtr {
+            first,
+            made: OnceLock::new(),
+            memory: Memory::new(),
+        }
+    }
+
+    pub(crate) fn make(&self) {
+        let _made: &loom::sync::atomic::AtomicPtr<T> = self;
+    }
+}
+
+impl<T> Deref for AtomicPtr<T> {
+    type Target = loom::sync::atomic::AtomicPtr<T>;
+
+    fn deref(&self) -> &Self::Target {
+        self.memory.check();
+        self.made.get_or_init(|| Self::Target::new(self.first))
+    }
+}
+
 /// Rule 3.
 struct Memory {
     uses: OnceLock<loom::cell::UnsafeCell<()>>,

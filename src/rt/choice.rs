@@ -218,7 +218,9 @@ fn served(arms: &[&dyn Arm]) -> Option<&'static Home<Header>> {
         return None;
     }
     let awaited = arms.iter().find_map(|arm| match arm.awaits().0 {
-        Awaited::Task(home) => home.filter(|home| with_local(home, |_| ()).is_some()),
+        Awaited::Task(home) => home
+            .map(Home::captain)
+            .filter(|home| with_local(home, |_| ()).is_some()),
         _ => None,
     });
     // Without one the descriptors are looked at every now and then: see the arm.

@@ -17,7 +17,6 @@ use super::job::{drop_quietly, Ending, Job};
 use super::waiter::Waiter;
 use crate::base::shared::Ordering;
 use crate::error::{panic_message, report, JoinError};
-use std::ptr;
 
 /// The task has ended; the result is there.
 const DONE: u32 = 2;
@@ -99,7 +98,7 @@ impl Header {
                 // By 3 nobody else changes the word now.
                 let inherited = if release { INHERITED } else { 0 };
                 self.join.store(state | DONE | inherited, Ordering::Relaxed);
-                self.joiner().wake_local();
+                self.joiner().wake_next();
                 return Some(release);
             }
             let joined = state & JOINING != 0;
@@ -161,7 +160,7 @@ impl Header {
 
     /// Asks for `joiner`, a wait of the caller, to be woken at the end; false if the end has come.
     #[inline]
-    pub(crate) fn set_joiner(&self, joiner: Waiter) -> bool {
+    pub(crate) fn set_joiner(&'static self, joiner: Waiter) -> bool {
         self.set_joiner_of(joiner, self.is_neighbour())
     }
 
@@ -228,16 +227,16 @@ impl Header {
         self.release_many(1 + u32::from(inherited));
     }
 
-    /// Whether the caller is a task of the same home.
+    /// Whether the caller is a task of the same home. If the one that is joined has not begun it begins next, and is not up for
+    /// grabs any more.
     #[inline]
-    fn is_neighbour(&self) -> bool {
+    fn is_neighbour(&'static self) -> bool {
         let (task, here) = CX.with(|cx| (cx.task.get(), cx.home.get()));
-        task.is_some()
-            && self
-                .home
-                .get()
-                .zip(here)
-                .is_some_and(|(home, here)| ptr::eq(home, here))
+        match (task, here) {
+            // SAFETY: its loop runs on this thread; the caller has the handle, and is about to wait.
+            (Some(joiner), Some(here)) => unsafe { here.hasten(self, joiner) },
+            _ => false,
+        }
     }
 }
 

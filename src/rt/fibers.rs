@@ -65,6 +65,11 @@ impl Fibers {
         self.class(size).tasks -= 1;
     }
 
+    /// As `redeem`, for several that have ended, or were promised in vain.
+    pub(super) fn redeem_many(&mut self, size: u32, count: usize) {
+        self.class(size).tasks -= count;
+    }
+
     /// An idle fiber, or a new one.
     ///
     /// # Errors

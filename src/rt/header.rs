@@ -10,24 +10,28 @@
 //!    read only after one of them has won the waiter (the task stands still then) or holds a reference (name,
 //!    place: they do not change while there is one).
 //! 3. A task that has started is run by its home thread only.
-//! 4. A task is in at most one of: its home's ring, an inbox as `Message::Wake` or `Message::Spawn`. It gets there
-//!    by being spawned, by yielding, or by its waiter being won, and leaves by being run.
-//! 5. `refs` counts references; the task itself holds one until it has ended and its fiber has left the header.
+//! 4. A task is in at most one of: its home's ring, an inbox as `Message::Wake`, `Message::Spawn` or `Message::Offer`. It
+//!    gets there by being spawned, by yielding, or by its waiter being won, and leaves by being run.
+//! 5. A task that has not begun may be *up for grabs*: its home is marked. Then it belongs to nobody, and whoever
+//!    takes the mark away, by one compare-exchange on `home`, is its home thread from then on. That is the one thing that
+//!    decides it: who finds such a task in a ring may come too late, and the header may be in other use by then.
+//! 6. `refs` counts references; the task itself holds one until it has ended and its fiber has left the header.
 
 use super::fiber::{Fiber, Switch};
-use super::home::{Bell, Home, Message};
+use super::home::{Bell, Entry, Home, Message};
 use super::job::{Job, Payload};
 use super::locals::{Belongings, Local, LocalId};
 use super::scope::Scopes;
 use super::unwind::Raised;
 use crate::base::list::{Linked, Links};
-use crate::base::shared::{self, per_thread, AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::base::shared::{self, per_thread};
 use crate::base::shared::{thread, thread::Thread};
+use crate::base::shared::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use crate::base::slab::Slab;
 use std::cell::{Cell, UnsafeCell};
 use std::panic::{Location, RefUnwindSafe};
 use std::ptr;
-use std::sync::atomic::AtomicPtr;
+use std::sync::atomic;
 
 /// See the head of this file.
 #[repr(C, align(64))]
@@ -35,14 +39,14 @@ pub(crate) struct Header {
     // The first two lines are what a switch and a wake touch.
     /// Epoch and state of the wait that the owner is in; only `waiter` knows its layout.
     pub(super) word: AtomicU64,
-    /// The worker that the task runs on. For a plain thread: that of its default scheduler while it runs that one's
-    /// loop to wait.
-    pub(super) home: Cell<Option<&'static Home<Header>>>,
+    /// The worker that the task runs on, marked if that is not settled: see invariant 5. For a plain thread: that of its
+    /// default scheduler while it runs that one's loop to wait. Null is none.
+    home: AtomicPtr<Home<Header>>,
     /// The suspended task; `None` before its first suspension and after its end.
     pub(super) fiber: UnsafeCell<Option<Fiber>>,
     /// How far the task and its handle are; see `end`.
     pub(super) join: AtomicU32,
-    /// See invariant 5.
+    /// See invariant 6.
     refs: AtomicU32,
     /// How the task leaves its stack.
     pub(super) switch: Cell<Switch>,
@@ -54,7 +58,10 @@ pub(crate) struct Header {
     pub(super) cancelled: Cell<bool>,
     /// The home thread was told to cancel it, or will be: once is enough, and bounds the messages.
     cancel_sent: AtomicBool,
-    /// How many unwindings of the task were set aside while it stands still; see `aside`.
+    /// Usable bytes of its stack, as a power of two; zero is the scheduler's default.
+    stack_size: Cell<u8>,
+    /// How many unwindings of the task were set aside while it stands still; see `aside`. Of a task that has not
+    /// begun: where it was put into the ring.
     pub(super) aside: Cell<u32>,
     /// In this wait the task does not listen to cancelling or to its scopes.
     pub(super) deaf: Cell<bool>,
@@ -74,12 +81,12 @@ pub(crate) struct Header {
     links: Links<Header>,
     /// Its place in the slab.
     index: Cell<u32>,
-    /// Usable bytes of its stack; zero is the scheduler's default.
-    pub(super) stack_size: Cell<u32>,
+    /// A place in the ring that is kept for it while it waits for another task, perhaps.
+    pub(super) seat: Cell<u32>,
     id: Cell<u64>,
     place: Cell<Option<&'static Location<'static>>>,
     /// Null if it has none. Set before the header is shared, or by the home thread.
-    belongings: AtomicPtr<Belongings>,
+    belongings: atomic::AtomicPtr<Belongings>,
     /// The `Group` that the task is counted in, if any; only `end` knows what to do with it.
     pub(super) group: Cell<*const ()>,
     /// The thread to unpark, if this is a plain thread's.
@@ -208,6 +215,16 @@ impl Why {
     }
 }
 
+/// Set in `home` while the task is up for grabs.
+const UP: usize = 1;
+
+#[inline]
+fn marked(home: &Home<Header>) -> *mut Home<Header> {
+    ptr::from_ref(home)
+        .map_addr(|address| address | UP)
+        .cast_mut()
+}
+
 /// A `JoinHandle` exists; for the rest see `end`.
 pub(super) const HANDLE: u32 = 1;
 
@@ -226,13 +243,14 @@ impl Default for Header {
             word: AtomicU64::new(0),
             join: AtomicU32::new(0),
             refs: AtomicU32::new(0),
-            home: Cell::new(None),
+            home: AtomicPtr::new(ptr::null_mut()),
             fiber: UnsafeCell::new(None),
             housed: Cell::new(false),
             switch: Cell::new(Switch::none()),
             cancelled: Cell::new(false),
             cancel_sent: AtomicBool::new(false),
             aside: Cell::new(0),
+            seat: Cell::new(0),
             deaf: Cell::new(false),
             why: Cell::new(Why::Nothing),
             scopes: Scopes::new(),
@@ -246,7 +264,7 @@ impl Default for Header {
             stack_size: Cell::new(0),
             id: Cell::new(0),
             place: Cell::new(None),
-            belongings: AtomicPtr::new(ptr::null_mut()),
+            belongings: atomic::AtomicPtr::new(ptr::null_mut()),
             group: Cell::new(ptr::null()),
             thread: UnsafeCell::new(None),
             payload: Payload::new(),
@@ -258,8 +276,10 @@ impl Default for Header {
 pub(crate) struct Birth {
     belongings: Option<Box<Belongings>>,
     place: &'static Location<'static>,
-    /// Usable bytes; zero is the scheduler's default.
+    /// Usable bytes, a power of two; zero is the scheduler's default.
     pub(crate) stack_size: u32,
+    /// It may begin on any worker.
+    pub(crate) anywhere: bool,
     /// The `Group` that it was counted in, if any.
     group: *const (),
 }
@@ -282,8 +302,19 @@ impl Birth {
             },
             place,
             stack_size,
+            anywhere: false,
             group: ptr::null(),
         }
+    }
+
+    /// It may begin on any worker.
+    ///
+    /// # Safety
+    /// What it runs, and what comes of that, is `Send`.
+    #[inline]
+    pub(crate) unsafe fn anywhere(mut self) -> Self {
+        self.anywhere = true;
+        self
     }
 
     /// It is a member of `group`, a `Group`, in which it was counted.
@@ -307,15 +338,19 @@ fn endow(name: Option<Box<str>>, parent: Option<&'static Header>) -> Option<Box<
 }
 
 impl Header {
-    /// A task at `home` with two references: its own and its handle's. The caller is `home`'s thread.
+    /// A task at `home` with two references: its own and its handle's. The caller is the worker of `here`.
     ///
     /// # Safety
-    /// The caller is the home thread of `home`.
+    /// The caller is the home thread of `here`.
     #[inline]
-    pub(crate) unsafe fn new_local(home: &'static Home<Header>, birth: Birth) -> &'static Header {
+    pub(crate) unsafe fn new_at(
+        home: &'static Home<Header>,
+        here: &'static Home<Header>,
+        birth: Birth,
+    ) -> &'static Header {
         // SAFETY: the caller is the home thread.
-        let header = unsafe { home.spare_header() };
-        header.init(Some(home), home.next_id(), birth, 2);
+        let header = unsafe { here.spare_header() };
+        header.init(Some(home), here.next_id(), birth, 2);
         header
     }
 
@@ -337,6 +372,7 @@ impl Header {
             ))),
             place: Location::caller(),
             stack_size: 0,
+            anywhere: false,
             group: ptr::null(),
         };
         let header = HEADERS.alloc_here();
@@ -348,7 +384,7 @@ impl Header {
 
     #[inline]
     fn init(&self, home: Option<&'static Home<Header>>, id: u64, birth: Birth, refs: u32) {
-        self.home.set(home);
+        self.set_home(home);
         self.cancelled.set(false);
         self.cancel_sent.store(false, Ordering::Relaxed);
         self.deaf.set(false);
@@ -357,7 +393,8 @@ impl Header {
         self.token.store(0, Ordering::Relaxed);
         self.id.set(id);
         self.place.set(Some(birth.place));
-        self.stack_size.set(birth.stack_size);
+        let power = birth.stack_size.checked_ilog2().unwrap_or(0);
+        self.stack_size.set(power as u8);
         self.group.set(birth.group);
         if let Some(belongings) = birth.belongings {
             self.belongings
@@ -373,6 +410,15 @@ impl Header {
 
     pub(crate) fn name(&self) -> Option<&str> {
         self.belongings()?.name()
+    }
+
+    /// Usable bytes of its stack; zero is the scheduler's default.
+    #[inline]
+    pub(super) fn stack_size(&self) -> u32 {
+        match self.stack_size.get() {
+            0 => 0,
+            power => 1 << power,
+        }
     }
 
     // ---- belongings ----
@@ -489,18 +535,56 @@ impl Header {
         }
     }
 
-    /// Where it runs; for those who hold a reference.
-    pub(crate) fn home(&self) -> Option<&'static Home<Header>> {
-        self.home.get()
-    }
-
     /// Has the home thread cancel it; for those who hold a reference.
     pub(crate) fn send_cancel(&'static self) {
-        if let Some(home) = self.home.get() {
+        if let Some(home) = self.home() {
             if !self.cancel_sent.swap(true, Ordering::Relaxed) {
                 home.send(Message::Cancel(self.retain()));
             }
         }
+    }
+
+    // ---- where it runs ----
+
+    /// Where it runs, or would by now; for those who hold a reference, or have won its wait.
+    #[inline(always)]
+    pub(crate) fn home(&self) -> Option<&'static Home<Header>> {
+        // Acquire: the home may be of a scheduler that was made after this thread last looked.
+        let home = self.home.load(Ordering::Acquire);
+        // SAFETY: null, or a home, which is valid for ever, perhaps marked.
+        unsafe { home.map_addr(|address| address & !UP).as_ref() }
+    }
+
+    /// Whether that is `home`, and settled.
+    #[inline]
+    pub(super) fn is_at(&self, home: &Home<Header>) -> bool {
+        ptr::eq(self.home.load(Ordering::Relaxed), home)
+    }
+
+    /// Whether it is up for grabs at `home`.
+    pub(super) fn is_up_at(&self, home: &Home<Header>) -> bool {
+        self.home.load(Ordering::Relaxed) == marked(home)
+    }
+
+    /// For whoever has it for himself.
+    #[inline]
+    pub(super) fn set_home(&self, home: Option<&'static Home<Header>>) {
+        let home = home.map_or(ptr::null(), ptr::from_ref);
+        self.home.store(home.cast_mut(), Ordering::Relaxed);
+    }
+
+    /// Takes it if it is up for grabs at `from`. Then it is at `to`, and up for grabs there if `still`. For `to`'s thread.
+    #[inline]
+    pub(super) fn take_from(&self, from: &Home<Header>, to: &Home<Header>, still: bool) -> bool {
+        let to = if still {
+            marked(to)
+        } else {
+            ptr::from_ref(to).cast_mut()
+        };
+        // Acquire: what the one who put it up made of it is seen. Release: and by the next who takes it.
+        self.home
+            .compare_exchange(marked(from), to, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
     }
 
     /// Whether cancelling was asked for; for the home thread.
@@ -519,7 +603,7 @@ impl Header {
     }
 
     fn recycle(&'static self) {
-        // SAFETY: the last reference is gone; by invariant 5 the task is off this header.
+        // SAFETY: the last reference is gone; by invariant 6 the task is off this header.
         unsafe { *self.thread.get() = None };
         if self.has_belongings() {
             let belongings = self.belongings.swap(ptr::null_mut(), Ordering::Relaxed);
@@ -576,6 +660,95 @@ impl Home<Header> {
     /// Gives the home to the next worker that is made: nobody can send to this one any more.
     pub(crate) fn recycle(&self) {
         HOMES.free(self.index());
+    }
+
+    /// The task that has been ready for longest; the caller's from now on.
+    ///
+    /// # Safety
+    /// The caller is the home thread.
+    #[inline(always)]
+    pub(super) unsafe fn next(&self) -> Option<&'static Header> {
+        loop {
+            // SAFETY: the caller is the home thread.
+            if let Some(task) = self.settled(unsafe { self.pop() }?) {
+                return Some(task);
+            }
+        }
+    }
+
+    /// The task of an entry that was popped, if it is still to be had.
+    #[inline(always)]
+    pub(super) fn settled(&self, entry: Entry<Header>) -> Option<&'static Header> {
+        match entry {
+            Entry::Ready(task) => Some(task),
+            Entry::Free(task) => self.settle(task),
+        }
+    }
+
+    #[inline(never)]
+    fn settle(&self, task: &'static Header) -> Option<&'static Header> {
+        task.take_from(self, self, false).then_some(task)
+    }
+
+    /// Puts a new task at the end of the queue.
+    ///
+    /// # Safety
+    /// The caller is the home thread.
+    #[inline(always)]
+    pub(super) unsafe fn line_up(&self, task: &'static Header) {
+        // SAFETY: the caller is the home thread.
+        task.aside
+            .set(unsafe { self.push_entry(Entry::Ready(task)) });
+    }
+
+    /// The same for one that is up for grabs from then on; until now the caller has it for himself.
+    ///
+    /// # Safety
+    /// The caller is the home thread.
+    #[inline]
+    pub(super) unsafe fn put_up(&self, task: &'static Header) {
+        // SAFETY: the caller is the home thread.
+        task.aside
+            .set(unsafe { self.push_entry(Entry::Free(task)) });
+        // Release: whoever takes it sees what was made of it.
+        task.home.store(marked(self), Ordering::Release);
+    }
+
+    /// Lets a task that has not begun, and is here or up for grabs here, begin next, and `joiner` go on after it and what was
+    /// spawned with it. True if it is this worker's and nobody else's; false if it was taken, or is not here.
+    ///
+    /// # Safety
+    /// The caller is the home thread, holds a reference, and `joiner` runs and is about to wait for the task.
+    #[inline]
+    pub(super) unsafe fn hasten(&self, task: &'static Header, joiner: &Header) -> bool {
+        if !task.is_at(self) {
+            // SAFETY: the caller is the home thread.
+            if !unsafe { self.keep(task) } {
+                return false;
+            }
+        } else if task.housed.get() {
+            return true;
+        }
+        // SAFETY: as above.
+        if let Some(hole) = unsafe { self.bring_forward(task.aside.get(), task) } {
+            joiner.seat.set(hole);
+        }
+        true
+    }
+
+    /// Takes a task that is up for grabs here for this worker; false if another has taken it.
+    ///
+    /// # Safety
+    /// The caller is the home thread.
+    pub(super) unsafe fn keep(&self, task: &'static Header) -> bool {
+        let kept = task.is_up_at(self) && task.take_from(self, self, false);
+        // SAFETY: the caller is the home thread.
+        if kept && !unsafe { self.settle_entry(task.aside.get(), task) } {
+            // It was moved with others, and who finds it there finds it gone.
+            // SAFETY: as above.
+            unsafe { self.line_up(task) };
+        }
+        kept
     }
 
     #[inline]
@@ -650,7 +823,7 @@ pub(crate) mod models {
         /// A task with `refs` references.
         pub(crate) fn task(refs: u32) -> Self {
             let actor = Actor::thread(refs);
-            actor.header.home.set(Some(actor.home));
+            actor.header.set_home(Some(actor.home));
             // SAFETY: nobody else knows this header yet.
             unsafe { *actor.header.thread.get() = None };
             actor
@@ -668,6 +841,7 @@ pub(crate) mod models {
             };
             let (header, home) = (Box::leak(Box::new(header)), Box::leak(Box::new(home)));
             header.word.make();
+            header.home.make();
             header.join.make();
             header.refs.make();
             header.up.make();

@@ -7,7 +7,12 @@ pub(crate) mod scheduler;
 
 pub(crate) mod park;
 
+mod mates;
+
 pub(crate) mod worker;
+
+pub(crate) mod crew;
+mod share;
 
 pub(crate) mod reactor;
 pub(crate) mod timer;

@@ -135,7 +135,7 @@ pub(crate) fn yield_now() {
 fn yield_thread() {
     assert_unbound();
     let default = with_default(|worker| {
-        if worker.home.live.get() > 0 && with_running(|_| ()).is_none() {
+        if worker.live() > 0 && with_running(|_| ()).is_none() {
             let _whatever = worker.turn(super::reactor::Patience::None);
         }
     });
@@ -276,7 +276,7 @@ impl Wait {
         let me = waiter.header();
         // If it was woken already, that takes no time.
         if CX.with(|cx| cx.bound.get()) && waiter.retract() {
-            me.home.set(None);
+            me.set_home(None);
             panic_bound();
         }
         let raisable = can_raise();
@@ -362,11 +362,11 @@ impl Wait {
 
     fn block(self) -> Outcome {
         let me = self.waiter.header();
-        match me.home.get() {
+        match me.home() {
             Some(home) => self.serve(me, home),
             None => self.sleep(me),
         }
-        me.home.set(None);
+        me.set_home(None);
         self.decide(me)
     }
 
@@ -426,7 +426,7 @@ impl Wait {
     /// The wait of a plain thread can never end: nobody could tell the difference from a hang.
     fn give_up(&self, deadlock: &Deadlock) {
         if self.waiter.retract() {
-            self.waiter.header().home.set(None);
+            self.waiter.header().set_home(None);
             panic!("this thread waits for ever: {deadlock}");
         }
     }
@@ -461,7 +461,7 @@ impl Waiter {
 /// Decides, before the waiter is shown to anybody, how a thread will wait, for that decides how it is woken.
 fn prepare_thread(me: &Header, awaited: Option<&'static Home<Header>>) {
     me.up.store(false, Ordering::Relaxed);
-    me.home.set(serviceable(awaited));
+    me.set_home(serviceable(awaited));
 }
 
 /// The home of the worker that a plain thread will run while it waits.
@@ -471,6 +471,7 @@ fn serviceable(awaited: Option<&'static Home<Header>>) -> Option<&'static Home<H
         return None;
     }
     awaited
+        .map(Home::captain)
         .filter(|home| with_local(home, |_| ()).is_some())
         .or_else(|| with_default(|worker| (!worker.is_finished()).then_some(worker.home)).flatten())
 }

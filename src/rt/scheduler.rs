@@ -1,25 +1,23 @@
 //! The face of the machine: [`Scheduler`], its [`Builder`] and its [`Handle`].
 //!
-//! 1. A scheduler is dropped on the thread that made it, and its worker with it.
-//! 2. A home is recycled when the scheduler and all its handles are gone: nobody can send to it any more but those
-//!    who hold a task of it, and there is none. If tasks had to be abandoned the home is never recycled: a late
-//!    waker must not reach another worker.
-//! 3. What is sent to a scheduler that is closed is thrown away by whoever comes last: a sender pushes and then
-//!    looks whether it is closed; closing is announced first, and the inbox emptied then.
+//! 1. A scheduler is dropped on the thread that made it, and its first worker with it. The threads of the others have
+//!    ended before.
 
+use super::crew::Crew;
 use super::fibers;
-use super::header::Header;
-use super::home::{Home, Message};
+use super::home::Message;
+use super::mates::{Mates, Orders};
 use super::reactor::Patience;
-use super::worker::{set_default, with_default, Worker};
-use crate::error::{report, Deadlock, JoinError};
+use super::worker::{set_default, with_default, with_running, Worker};
+use crate::error::{report, Deadlock};
+use crate::sys::thread::processors;
 use std::cell::OnceCell;
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 /// The stack of a task for which no size was asked: 128 KiB, and 512 KiB in a build with debug assertions.
@@ -64,19 +62,11 @@ pub(crate) const DEFAULT_STACK_SIZE: usize = if cfg!(debug_assertions) {
 /// error: it never goes on, and its memory is not used again.
 pub struct Scheduler {
     worker: Box<Worker>,
-    shared: Arc<Shared>,
+    /// There until it is dropped.
+    mates: Option<Mates>,
+    crew: Arc<Crew>,
     /// A scheduler belongs to its thread.
     _not_send: PhantomData<*mut ()>,
-}
-
-/// What a scheduler and its handles have in common.
-pub(crate) struct Shared {
-    home: &'static Home<Header>,
-    name: Option<Box<str>>,
-    /// Nobody takes messages any more.
-    closed: AtomicBool,
-    /// Tasks were left that somebody may still try to wake.
-    haunted: AtomicBool,
 }
 
 impl Scheduler {
@@ -93,6 +83,9 @@ impl Scheduler {
         Builder {
             name: None,
             stack_size: DEFAULT_STACK_SIZE,
+            workers: 1,
+            spin: None,
+            pinned: false,
         }
     }
 
@@ -160,23 +153,32 @@ impl Scheduler {
 
     /// How many tasks there are, and what they wait for.
     ///
-    /// Looks at every task that is suspended.
+    /// Looks at every task that is suspended. Of several workers each is asked when it comes round, and the call blocks
+    /// until they have answered, for as long as the longest of the tasks that run there goes on without waiting.
     pub fn stats(&self) -> Stats {
-        let counts = self.worker.counts();
-        Stats {
-            live: counts.live,
-            runnable: counts.runnable,
-            io: counts.io,
-            timers: counts.timers,
-            tasks: counts.others,
+        let mut stats = Stats {
+            live: self.worker.live(),
+            ..Stats::default()
+        };
+        for counts in self.worker.ask_all(Worker::counts) {
+            stats.runnable += counts.runnable;
+            stats.io += counts.io;
+            stats.timers += counts.timers;
+            stats.tasks += counts.others;
         }
+        stats
     }
 
     /// A handle for other threads, and for tasks.
     pub fn handle(&self) -> Handle {
         Handle {
-            shared: self.shared.clone(),
+            crew: self.crew.clone(),
         }
+    }
+
+    /// How many workers it has: the number that the builder was given.
+    pub fn workers(&self) -> usize {
+        self.crew.homes().len()
     }
 
     /// The handle of the calling thread's default scheduler, which is made when it is first asked for.
@@ -191,7 +193,7 @@ impl Scheduler {
 
     /// The name that the builder was given.
     pub fn name(&self) -> Option<&str> {
-        self.shared.name.as_deref()
+        self.crew.name()
     }
 
     pub(crate) fn worker(&self) -> &Worker {
@@ -205,7 +207,7 @@ impl Scheduler {
 
     /// Ends all tasks; true if that could be done.
     fn wind_up(&self) -> bool {
-        self.worker.shut_down();
+        self.shut_down();
         match self.worker.run_until(|| self.worker.is_finished()) {
             Ok(()) => true,
             Err(_) => {
@@ -217,21 +219,32 @@ impl Scheduler {
         }
     }
 
+    /// Cancels all tasks, and those that come.
+    fn shut_down(&self) {
+        for home in self.crew.mates() {
+            home.send(Message::Shutdown);
+        }
+        self.worker.shut_down();
+    }
+
     fn abandon(&self) {
-        self.shared.haunted.store(true, Ordering::Relaxed);
-        self.worker.abandon();
+        self.crew.haunt();
+        self.worker.ask_all(Worker::abandon);
     }
 }
 
 impl Drop for Scheduler {
     fn drop(&mut self) {
         // Tasks that were abandoned must not run again, though a late waker may have sent one here.
-        let haunted = self.shared.haunted.load(Ordering::Relaxed);
-        if !haunted && !self.worker.is_finished() && !self.wind_up() {
+        if !self.crew.is_haunted() && !self.worker.is_finished() && !self.wind_up() {
             self.abandon();
         }
-        self.shared.closed.store(true, Ordering::SeqCst);
-        self.shared.throw_away();
+        if let Some(mates) = self.mates.take() {
+            // What comes now from other threads never begins.
+            self.shut_down();
+            mates.dismiss(&self.crew);
+        }
+        self.crew.close();
     }
 }
 
@@ -239,7 +252,8 @@ impl fmt::Debug for Scheduler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Scheduler")
             .field("name", &self.name())
-            .field("stats", &self.stats())
+            .field("workers", &self.workers())
+            .field("live", &self.worker.live())
             .finish_non_exhaustive()
     }
 }
@@ -256,7 +270,15 @@ impl fmt::Debug for Scheduler {
 pub struct Builder {
     name: Option<Box<str>>,
     stack_size: usize,
+    workers: usize,
+    spin: Option<Duration>,
+    pinned: bool,
 }
+
+/// More workers than any machine has processors.
+const MOST_WORKERS: usize = 1024;
+/// About what it takes to put a thread to sleep and wake it.
+const SPIN: Duration = Duration::from_micros(30);
 
 impl Builder {
     /// Names the scheduler, for its `Debug` form.
@@ -272,22 +294,118 @@ impl Builder {
         self
     }
 
+    /// Sets the number of workers, one unless told otherwise.
+    ///
+    /// Each is a thread with tasks of its own. The first is the thread that makes the scheduler, and works while
+    /// that one is in [`run`](Scheduler::run), [`turn`](Scheduler::turn) or
+    /// [`block_on`](Scheduler::block_on). The others are threads of the library's, which work from the first such call on
+    /// until the scheduler is dropped, also between such calls. A task that has begun stays on its worker; one that was
+    /// spawned by [`spawn`](crate::spawn) and has not begun goes to whichever worker has nothing to do. The guide's
+    /// chapter on several cores says what that means.
+    ///
+    /// ```
+    /// use multitask::Scheduler;
+    /// use std::{collections::HashSet, thread};
+    ///
+    /// let scheduler = Scheduler::builder().workers(2).build()?;
+    /// let seen = scheduler.block_on(|| {
+    ///     let places = [0, 1].map(|worker| {
+    ///         multitask::Handle::current().unwrap().spawn_on(worker, || thread::current().id())
+    ///     });
+    ///     HashSet::from(places.map(|place| place.join().unwrap()))
+    /// });
+    /// assert_eq!(seen.len(), 2);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// As many workers as the process may use processors: [`std::thread::available_parallelism`], or one where that is
+    /// not known.
+    pub fn workers_per_core(self) -> Self {
+        let cores = cores();
+        self.workers(cores)
+    }
+
+    /// Keeps each worker on a processor of its own, as far as there are enough: the calling thread, too, from `build` on.
+    /// They are not pinned unless this is asked for. On Linux only.
+    pub fn pin_workers(mut self, pinned: bool) -> Self {
+        self.pinned = pinned;
+        self
+    }
+
+    /// Sets for how long a worker that has nothing to do looks round before it sleeps. Zero is not at all.
+    ///
+    /// To be woken takes a thread some 10 to 50 microseconds. A worker that spins sees at once what comes, and uses a
+    /// processor meanwhile. So it spins only while it finds that what it waits for comes within that time, more often than
+    /// not; and of one scheduler's workers only one does. The default is 30 microseconds, and zero where the
+    /// process may use one processor only.
+    pub fn spin(mut self, limit: Duration) -> Self {
+        self.spin = Some(limit);
+        self
+    }
+
     /// # Errors
-    /// The process is out of descriptors; or `InvalidInput`: the stack size is above 1 GiB.
+    /// The process is out of descriptors or threads; `InvalidInput`: the stack size is above 1 GiB, or there are no
+    /// workers, or more than 1,024; `Unsupported`: workers cannot be pinned here.
     pub fn build(self) -> io::Result<Scheduler> {
-        let worker = Worker::new(fibers::rounded(self.stack_size)?)?;
-        let shared = Arc::new(Shared {
-            home: worker.home,
-            name: self.name,
-            closed: AtomicBool::new(false),
-            haunted: AtomicBool::new(false),
-        });
+        if self.workers == 0 || self.workers > MOST_WORKERS {
+            let message = format!(
+                "a scheduler has 1 to {MOST_WORKERS} workers, not {}",
+                self.workers
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        let orders = Orders {
+            stack_size: fibers::rounded(self.stack_size)?,
+            spin: self.spin.unwrap_or_else(default_spin),
+            name: self.name.clone(),
+            processors: if self.pinned {
+                processors()?
+            } else {
+                Vec::new()
+            },
+        };
+        orders.pin(0)?;
+        let worker = Worker::new(orders.stack_size, orders.spin)?;
+        let mut homes = vec![worker.home];
+        let mates = match Mates::muster(self.workers - 1, &orders) {
+            Ok((mates, theirs)) => {
+                homes.extend(theirs);
+                mates
+            }
+            Err(error) => {
+                drop(worker);
+                homes[0].recycle();
+                return Err(error);
+            }
+        };
+        let crew = Arc::new(Crew::new(homes, self.name));
+        worker.join(crew.clone(), 0);
+        mates.join(&crew);
         Ok(Scheduler {
             worker,
-            shared,
+            mates: (self.workers > 1).then_some(mates),
+            crew,
             _not_send: PhantomData,
         })
     }
+}
+
+fn default_spin() -> Duration {
+    if cores() > 1 {
+        SPIN
+    } else {
+        Duration::ZERO
+    }
+}
+
+/// How many processors the process may use. Asked once: the answer takes reading several files.
+fn cores() -> usize {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| available_parallelism().map_or(1, usize::from))
 }
 
 /// What the tasks of a scheduler are doing, as counted by [`Scheduler::stats`].
@@ -326,63 +444,56 @@ pub struct Stats {
 /// ```
 #[derive(Clone)]
 pub struct Handle {
-    shared: Arc<Shared>,
+    crew: Arc<Crew>,
 }
 
 impl Handle {
+    /// The handle of the scheduler whose task calls; `None` on a plain thread.
+    ///
+    /// ```
+    /// use multitask::Handle;
+    ///
+    /// assert!(Handle::current().is_none());
+    /// let workers = multitask::spawn(|| Handle::current().unwrap().workers());
+    /// assert_eq!(workers.join().unwrap(), 1);
+    /// ```
+    pub fn current() -> Option<Handle> {
+        with_running(|worker| Handle {
+            crew: worker.crew().clone(),
+        })
+    }
+
+    /// How many workers the scheduler has.
+    pub fn workers(&self) -> usize {
+        self.crew.homes().len()
+    }
+
+    /// The name that the scheduler's builder was given.
+    pub fn name(&self) -> Option<&str> {
+        self.crew.name()
+    }
+
     /// Asks the scheduler to cancel all its tasks, and every one that is spawned from now on.
     ///
     /// Returns at once; the scheduler's `run` returns when the tasks have ended. Without effect if the scheduler is
-    /// gone.
-    pub fn shutdown(&self) {
-        self.shared.send(Message::Shutdown);
+    /// gone. [`shutdown`](Handle::shutdown) does the same and waits.
+    pub fn cancel_all(&self) {
+        for home in self.crew.homes() {
+            self.crew.send(home, Message::Shutdown);
+        }
     }
 
-    pub(crate) fn home(&self) -> &'static Home<Header> {
-        self.shared.home
-    }
-
-    pub(crate) fn send(&self, message: Message<Header>) {
-        self.shared.send(message);
+    pub(crate) fn crew(&self) -> &Arc<Crew> {
+        &self.crew
     }
 }
 
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handle")
-            .field("name", &self.shared.name)
+            .field("name", &self.name())
+            .field("workers", &self.workers())
             .finish_non_exhaustive()
-    }
-}
-
-impl Shared {
-    fn send(&self, message: Message<Header>) {
-        self.home.send(message);
-        // The scheduler may close here: it empties the inbox then, or we do.
-        if self.closed.load(Ordering::SeqCst) {
-            self.throw_away();
-        }
-    }
-
-    /// Empties the inbox of a scheduler that is closed.
-    fn throw_away(&self) {
-        while let Some(message) = self.home.inbox().pop() {
-            match message {
-                // Its task was abandoned, or belongs to the past.
-                Message::Wake(_) | Message::Shutdown => {}
-                Message::Spawn(task) => task.refuse(JoinError::Cancelled),
-                Message::Cancel(task) => task.release(),
-            }
-        }
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        if !self.haunted.load(Ordering::Relaxed) {
-            self.throw_away();
-            self.home.recycle();
-        }
     }
 }
 

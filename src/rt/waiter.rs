@@ -86,11 +86,15 @@ impl Waiter {
         self.settle(WOKEN)
     }
 
-    /// As `wake`, for a wait that has been shown to nobody outside of its home thread, which calls.
+    /// As `wake`, for a task's wait that has been shown to nobody outside of its home thread, which calls. It goes on in
+    /// the place that was kept for it.
     #[inline]
-    pub(super) fn wake_local(self) {
+    pub(super) fn wake_next(self) {
         if self.win_local(WOKEN) {
-            make_ready(self.header);
+            if let Some(home) = self.header.home() {
+                // SAFETY: the caller is the home thread.
+                unsafe { home.push_into(self.header.seat.get(), self.header) };
+            }
         }
     }
 
@@ -169,7 +173,7 @@ fn is_here(home: &Home<Header>) -> bool {
 /// read.
 #[inline]
 fn make_ready(owner: &'static Header) {
-    match owner.home.get() {
+    match owner.home() {
         Some(home) if !owner.is_thread() => {
             if is_here(home) {
                 // SAFETY: the loop of `home` runs on this thread.
@@ -188,7 +192,9 @@ fn make_thread_ready(owner: &'static Header, home: Option<&'static Home<Header>>
     owner.up.store(true, Ordering::Release);
     // From here on the thread may have gone on, and ended.
     match home {
-        Some(home) => home.nudge(),
+        Some(home) => {
+            home.nudge();
+        }
         None => thread.unpark(),
     }
 }
@@ -287,7 +293,7 @@ impl<S> Node<S> {
         let alone = if owner.is_thread() {
             None
         } else {
-            owner.home.get()
+            owner.home()
         };
         Node {
             alone,
@@ -481,7 +487,7 @@ impl<S> Won<S> {
     pub(crate) fn is_near(&self) -> bool {
         // SAFETY: as in `slot`.
         let owner = unsafe { (*self.0).waiter.header };
-        owner.home.get().is_some_and(is_here)
+        owner.home().is_some_and(is_here)
     }
 }
 
@@ -733,12 +739,12 @@ mod models {
     fn a_thread_that_runs_its_loop_comes_out_of_its_sleep_when_it_is_woken() {
         explore(3, || {
             let owner = Actor::thread(1);
-            owner.header.home.set(Some(owner.home));
+            owner.header.set_home(Some(owner.home));
             let waiter = Waiter::new(owner.header);
             let waker = thread::spawn(move || waiter.wake());
             let up = || owner.header.up.load(Ordering::Acquire);
             while !up() {
-                owner.home.sleep(up, || owner.rings.poll());
+                owner.home.sleep(0, up, || owner.rings.poll());
             }
             assert!(waker.join().unwrap());
         });

@@ -10,14 +10,19 @@
 //! 4. A header's own reference is given up by the loop (or by the fiber in the seat) when no fiber is in it.
 //! 5. Descriptors are polled after at most [`QUOTA`] task runs, timers looked at as often.
 //!
-//! The loop's order: run what is ready, first in first out; take in what other threads sent; fire timers; poll.
+//! 6. Of several workers one is the *captain*: see `crew`. How they share the work is in `share`.
+//!
+//! The loop's order: run what is ready, first in first out; take in what other threads sent; fire timers; poll. With
+//! nothing ready, look for what others have; spin; sleep.
 
+use super::crew::Crew;
 use super::fiber::{Fiber, Switch};
 use super::fibers::Fibers;
-use super::header::{Header, CX};
-use super::home::{Home, Message};
+use super::header::{Birth, Header, CX};
+use super::home::{sleep, Entry, Errand, Home, Message, IDLE_HELPERS};
 use super::overflow;
 use super::reactor::{Patience, Reactor};
+use super::share::{Share, Spin};
 use super::timer::{Key, Timers};
 use super::waiter::Waiter;
 use super::{aside, bias};
@@ -28,11 +33,16 @@ use std::cell::{Cell, RefCell, UnsafeCell};
 use std::fmt::Write;
 use std::io;
 use std::ptr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::{mpsc, Arc};
 use std::time::{Duration, Instant};
 
 /// Task runs between two looks at descriptors and timers.
 const QUOTA: u32 = 64;
+/// Tasks put before others in one pass.
+const JUMPS: u32 = 4 * QUOTA;
+/// For how long that goes on.
+const SLICE: Duration = Duration::from_millis(1);
 /// Messages of other threads taken in at a time.
 const MESSAGES: u32 = 1024;
 /// Operations that a task may do without waiting before it has to let others run.
@@ -42,9 +52,6 @@ const BUDGET: u32 = 128;
 const DOUBT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 /// How often idle stacks are given back.
 const TRIM: Duration = Duration::from_millis(250);
-
-/// Threads of the library that wait for work and wake nobody by themselves.
-pub(crate) static IDLE_HELPERS: AtomicUsize = AtomicUsize::new(0);
 
 /// See the head of this file.
 pub(crate) struct Worker {
@@ -58,11 +65,15 @@ pub(crate) struct Worker {
     ended: Cell<Option<&'static Header>>,
     /// The tasks that have been suspended and have not ended.
     suspended: List<Header>,
-    /// Task runs left until descriptors are polled.
-    quota: Cell<u32>,
+    /// Until when tasks may be put before all others, while they are.
+    slice: Cell<Option<Instant>>,
     next_trim: Cell<Option<Instant>>,
+    /// The tasks that are left were abandoned.
+    gave_up: Cell<bool>,
     /// The loop runs on this thread, here or below other loops.
     entered: Cell<bool>,
+    share: Share,
+    spin: Spin,
     /// The worker of this thread that was made before.
     next: Cell<*const Worker>,
 }
@@ -116,7 +127,6 @@ pub(crate) unsafe fn set_default(worker: *const Worker) {
 /// How many tasks wait for what.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
-    pub(crate) live: usize,
     pub(crate) runnable: usize,
     pub(crate) io: usize,
     pub(crate) timers: usize,
@@ -126,26 +136,42 @@ pub(crate) struct Counts {
 impl Worker {
     /// # Errors
     /// The process is out of descriptors.
-    pub(crate) fn new(stack_size: u32) -> io::Result<Box<Self>> {
+    ///
+    /// It has to [`join`](Worker::join) a crew before it is used.
+    pub(super) fn new(stack_size: u32, spin: Duration) -> io::Result<Box<Self>> {
         overflow::install(describe);
         bias::prepare();
         let reactor = Reactor::new()?;
         let bell = reactor.bell()?;
+        let home = Home::open(bell);
         let worker = Box::new(Worker {
-            home: Home::open(bell),
+            home,
             reactor,
             timers: Timers::new(),
             fibers: RefCell::new(Fibers::new(stack_size, body)),
             seat: UnsafeCell::new(None),
             ended: Cell::new(None),
             suspended: List::new(),
-            quota: Cell::new(0),
+            slice: Cell::new(None),
             next_trim: Cell::new(None),
+            gave_up: Cell::new(false),
             entered: Cell::new(false),
+            share: Share::new(home),
+            spin: Spin::new(spin),
             next: Cell::new(FIRST.with(Cell::get)),
         });
         FIRST.with(|first| first.set(&*worker));
         Ok(worker)
+    }
+
+    /// Makes it the worker of its number in a crew; once.
+    pub(super) fn join(&self, crew: Arc<Crew>, number: usize) {
+        self.share.join(crew, number);
+    }
+
+    #[inline]
+    pub(crate) fn crew(&self) -> &Arc<Crew> {
+        self.share.crew()
     }
 
     // ---- what schedulers and parked threads call ----
@@ -156,6 +182,7 @@ impl Worker {
     /// Nothing can ever happen again, and `done` is not.
     pub(crate) fn run_until(&self, done: impl Fn() -> bool) -> Result<(), Deadlock> {
         let _running = self.enter();
+        let _manned = self.man();
         // What was sent before comes first: a task that was cancelled before the loop began never starts.
         self.receive();
         let mut doubt = DOUBT.0;
@@ -164,13 +191,13 @@ impl Worker {
             if done() {
                 break;
             }
-            if self.has_ready() {
+            if self.has_ready() || self.share.seek(&self.fibers) {
                 self.glance();
                 continue;
             }
             let (patience, hopeless) = self.patience(doubt);
-            let slept = self.look(patience, &done);
-            if !hopeless {
+            let slept = self.look(patience, hopeless, &done);
+            if !hopeless || !self.share.is_captain() {
                 doubt = DOUBT.0;
             } else if slept && self.is_quiet() {
                 // Another thread may have sent something and ended in between: quiet counts if we were alone before.
@@ -190,30 +217,37 @@ impl Worker {
     /// It would wait for ever, and nothing can ever happen again.
     pub(crate) fn turn(&self, patience: Patience) -> Result<usize, Deadlock> {
         let _running = self.enter();
+        let _manned = self.man();
         self.receive();
-        if self.has_ready() || self.home.live.get() == 0 {
-            self.look(Patience::None, || false);
+        if self.has_ready() || self.live() == 0 || self.share.seek(&self.fibers) {
+            self.look(Patience::None, false, || false);
         } else if patience == Patience::Forever && self.is_quiet() {
-            while self.is_quiet() {
+            while self.is_quiet() && self.live() > 0 {
                 if is_alone() && self.is_quiet() {
                     return Err(self.deadlock());
                 }
-                self.look(Patience::Until(Instant::now() + DOUBT.1), || false);
+                let doubt = Patience::Until(Instant::now() + DOUBT.1);
+                self.look(doubt, true, || self.live() == 0);
             }
         } else {
-            self.look(self.nearest(patience), || false);
+            self.look(self.nearest(patience), false, || self.live() == 0);
         }
         self.receive();
         // SAFETY: this is the home thread.
         let ready = unsafe { self.home.ready() };
         // No quota: a new task that ends does not take the next one along, so that each run is counted.
-        self.quota.set(0);
+        self.home.begin_pass(0, 0);
+        let mut runs = 0;
         for _ in 0..ready {
-            if let Some(task) = self.pop() {
+            self.share.tell();
+            // SAFETY: as above.
+            let entry = unsafe { self.home.pop() };
+            if let Some(task) = entry.and_then(|entry| self.home.settled(entry)) {
                 self.step(task);
+                runs += 1;
             }
         }
-        Ok(ready)
+        Ok(runs)
     }
 
     /// Whether the loop runs: it must not be run again from inside.
@@ -221,20 +255,52 @@ impl Worker {
         self.entered.get()
     }
 
-    /// Whether no task is left, nor a message that could bring one.
-    pub(crate) fn is_finished(&self) -> bool {
-        self.home.live.get() == 0 && self.home.inbox().is_empty()
+    /// How many tasks the scheduler has; with several workers at the most, but none if it says so.
+    #[inline]
+    pub(crate) fn live(&self) -> usize {
+        self.crew().live()
     }
 
-    /// Takes a new task in, for which a stack was promised; it runs after all that are ready.
+    /// Whether the scheduler has no task left.
     #[inline]
-    pub(crate) fn adopt(&self, task: &'static Header) {
-        self.home.live.set(self.home.live.get() + 1);
-        if self.home.closing.get() {
-            task.cancelled.set(true);
+    pub(crate) fn is_finished(&self) -> bool {
+        // Counted only when there is nothing to do here.
+        !self.has_ready() && self.live() == 0
+    }
+
+    /// Makes a task of this worker, or of another one if it may begin `anywhere` and that is better so. It runs after all
+    /// that are ready.
+    ///
+    /// # Errors
+    /// `OutOfMemory`: there is no stack for it.
+    ///
+    /// # Safety
+    /// `job` gives the header something to run that is as the birth says. The caller is on the worker's thread.
+    #[inline(always)]
+    pub(crate) unsafe fn spawn(
+        &self,
+        birth: Birth,
+        job: impl FnOnce(&'static Header),
+    ) -> io::Result<&'static Header> {
+        // A stack of another size was promised here.
+        let anywhere = birth.anywhere && birth.stack_size == 0 && self.home.shares.get();
+        if anywhere {
+            if let Some(home) = self.share.elsewhere() {
+                // SAFETY: this is the home thread of a home.
+                let task = unsafe { Header::new_at(home, self.home, birth) };
+                job(task);
+                self.home.count_spawned();
+                self.crew().send(home, Message::Spawn(task));
+                return Ok(task);
+            }
         }
+        self.promise(birth.stack_size)?;
         // SAFETY: this is the home thread.
-        unsafe { self.home.push(task) }
+        let task = unsafe { Header::new_at(self.home, self.home, birth) };
+        job(task);
+        self.home.count_spawned();
+        self.share.line_up(task, anywhere);
+        Ok(task)
     }
 
     /// Promises a stack for a task of this size.
@@ -261,15 +327,25 @@ impl Worker {
         self.home.closing.set(true);
         // SAFETY: this is the home thread; `cancel` makes tasks ready, which does not touch this list.
         unsafe { self.suspended.for_each(cancel_here) };
-        // SAFETY: this is the home thread; setting a flag neither spawns nor wakes.
-        unsafe { self.home.for_each_ready(|task| task.cancelled.set(true)) };
+        // SAFETY: this is the home thread, and puts at the end what it keeps for itself.
+        for _ in 0..unsafe { self.home.ready() } {
+            if let Some(task) = self.pop() {
+                task.cancelled.set(true);
+                // SAFETY: as above.
+                unsafe { self.home.push(task) };
+            }
+        }
     }
 
     pub(crate) fn counts(&self) -> Counts {
         let mut counts = Counts {
-            live: self.home.live.get(),
             // SAFETY: this is the home thread.
-            runnable: unsafe { self.home.ready() },
+            runnable: unsafe { self.home.entries() }
+                .filter(|entry| match entry {
+                    Entry::Ready(_) => true,
+                    Entry::Free(task) => task.is_up_at(self.home),
+                })
+                .count(),
             ..Counts::default()
         };
         self.for_each_waiting(|task| match task.why.get() {
@@ -283,11 +359,57 @@ impl Worker {
     /// What is left, for the message of a deadlock and for a scheduler that gives up on tasks.
     pub(crate) fn report(&self, headline: &str) -> String {
         let mut report = String::from(headline);
+        for line in self.ask_all(Worker::waiting).iter().flatten() {
+            let _infallible = write!(report, "\n  {line}");
+        }
+        report
+    }
+
+    /// A line for each task that waits.
+    pub(crate) fn waiting(&self) -> Vec<String> {
+        let mut lines = Vec::new();
         self.for_each_waiting(|task| {
             let (title, place, why) = (task.title(), task.place(), task.why.get().describe());
-            let _infallible = write!(report, "\n  {title}, spawned at {place}: {why}");
+            lines.push(format!("{title}, spawned at {place}: {why}"));
         });
-        report
+        lines
+    }
+
+    /// What `question` answers of each worker of the scheduler; for the captain. Blocks until they have answered, which
+    /// those do that have begun when they come round.
+    pub(crate) fn ask_all<R: Send + 'static>(&self, question: fn(&Worker) -> R) -> Vec<R> {
+        let (tell, told) = mpsc::channel();
+        let begun = self.crew().has_begun();
+        for home in self.crew().mates().iter().filter(|_| begun) {
+            let tell = tell.clone();
+            let errand: Errand = Box::new(move || {
+                let answer = with_running(question).expect("a worker is on its errand");
+                let _asker_waits = tell.send(answer);
+            });
+            home.send(Message::Ask(Box::new(errand)));
+        }
+        drop(tell);
+        let mut answers = vec![question(self)];
+        answers.extend(told);
+        answers
+    }
+
+    /// The life of a mate.
+    pub(super) fn serve(&self) {
+        let crew = self.crew();
+        let ready = || crew.has_begun() || crew.is_over();
+        while !ready() {
+            self.home
+                .sleep(sleep::IDLE, ready, || self.reactor.poll(Patience::Forever));
+        }
+        let done = || crew.is_over() && (self.gave_up.get() || self.has_no_task());
+        if self.run_until(done).is_err() {
+            unreachable!("a mate does not judge what is a deadlock");
+        }
+    }
+
+    fn has_no_task(&self) -> bool {
+        !self.has_ready() && self.home.housed() == 0 && self.home.inbox().is_empty()
     }
 
     // ---- the loop ----
@@ -295,18 +417,41 @@ impl Worker {
     /// Runs tasks until `done` (true), until none is ready or it is time to poll (false).
     #[inline]
     fn run_ready(&self, done: &impl Fn() -> bool) -> bool {
-        self.quota.set(QUOTA);
-        while let Some(quota) = self.quota.get().checked_sub(1) {
-            self.quota.set(quota);
-            let Some(task) = pop_here() else {
+        self.begin_pass();
+        loop {
+            while let Some(quota) = self.home.quota.get().checked_sub(1) {
+                self.home.quota.set(quota);
+                let Some(task) = pop_here() else {
+                    self.home.continue_pass();
+                    return false;
+                };
+                self.step(task);
+                if done() {
+                    return true;
+                }
+            }
+            if !self.share.tell() {
                 return false;
-            };
-            self.step(task);
-            if done() {
-                return true;
             }
         }
-        false
+    }
+
+    /// Who waits for a task lets it, and is let by it, go before all others: what belongs together runs together. But after a
+    /// while the others have a pass for themselves.
+    fn begin_pass(&self) {
+        if self.home.jumped(JUMPS) == 0 {
+            self.slice.set(None);
+            return self.home.begin_pass(QUOTA, JUMPS);
+        }
+        let now = Instant::now();
+        let end = self.slice.get().unwrap_or(now + SLICE);
+        if now < end {
+            self.slice.set(Some(end));
+            self.home.begin_pass(QUOTA, JUMPS);
+        } else {
+            self.slice.set(None);
+            self.home.begin_pass(QUOTA, 0);
+        }
     }
 
     /// Lets one task go on until it suspends or ends.
@@ -342,7 +487,7 @@ impl Worker {
 
     /// First run of a task: from the seat, or on a stack of its own size.
     fn begin(&self, task: &'static Header) {
-        let size = task.stack_size.get();
+        let size = task.stack_size();
         // SAFETY: the seat is the loop's; no task runs.
         let seat = unsafe { &mut *self.seat.get() };
         if size != 0 || seat.is_none() {
@@ -350,6 +495,7 @@ impl Worker {
             match taken {
                 Err(error) => return self.refuse(task, &error),
                 Ok(fiber) if size != 0 => {
+                    task.aside.set(0);
                     self.house(task, fiber);
                     return self.resume(task);
                 }
@@ -371,6 +517,7 @@ impl Worker {
         // SAFETY: the task is not running.
         unsafe { *task.fiber.get() = Some(fiber) };
         task.housed.set(true);
+        self.home.count_housed(1);
         // SAFETY: this is the home thread; the header lives until it is taken out in `retire`.
         unsafe { self.suspended.push_back(task) };
     }
@@ -380,34 +527,33 @@ impl Worker {
         // SAFETY: `house` put it in.
         unsafe { self.suspended.remove(task) };
         task.housed.set(false);
+        self.home.count_housed(-1);
         // SAFETY: the fiber is not running.
         let fiber = unsafe { (*task.fiber.get()).take() };
         if let Some(fiber) = fiber {
-            self.fibers.borrow_mut().give(task.stack_size.get(), fiber);
+            self.fibers.borrow_mut().give(task.stack_size(), fiber);
         }
-        self.count_out(task.stack_size.get());
+        self.count_out(task.stack_size());
         task.release();
     }
 
     #[inline]
     fn count_out(&self, stack_size: u32) {
-        self.home.live.set(self.home.live.get() - 1);
+        self.home.count_ended();
         self.fibers.borrow_mut().redeem(stack_size);
     }
 
     #[cold]
     fn refuse(&self, task: &'static Header, error: &io::Error) {
         CX.with(|cx| cx.task.set(None));
-        self.count_out(task.stack_size.get());
-        task.refuse(JoinError::Panic(Box::new(format!(
-            "no stack for the task: {error}"
-        ))));
+        self.count_out(task.stack_size());
+        refuse_for(task, error);
     }
 
     #[inline]
     fn pop(&self) -> Option<&'static Header> {
         // SAFETY: this is the home thread.
-        unsafe { self.home.pop() }
+        unsafe { self.home.next() }
     }
 
     fn has_ready(&self) -> bool {
@@ -417,6 +563,10 @@ impl Worker {
 
     /// Takes in what other threads sent; not for ever, if they send without end.
     fn receive(&self) {
+        if self.home.shares.get() {
+            self.share.settle_up(&self.fibers);
+            self.share.balance();
+        }
         for _ in 0..MESSAGES {
             let Some(message) = self.home.inbox().pop() else {
                 return;
@@ -424,20 +574,32 @@ impl Worker {
             match message {
                 // SAFETY: this is the home thread.
                 Message::Wake(task) => unsafe { self.home.push(task) },
-                Message::Spawn(task) => match self.promise(task.stack_size.get()) {
-                    Ok(()) => self.adopt(task),
-                    Err(error) => {
-                        task.refuse(JoinError::Panic(Box::new(format!(
-                            "no stack for the task: {error}"
-                        ))));
-                    }
-                },
-                Message::Cancel(task) => {
-                    cancel_here(task);
-                    task.release();
-                }
+                Message::Spawn(task) => self.take_in(task, false),
+                Message::Offer(task) => self.take_in(task, self.home.shares.get()),
+                Message::Cancel(task) => self.cancel_or_forward(task),
                 Message::Shutdown => self.shut_down(),
+                Message::Ask(errand) => errand(),
             }
+        }
+    }
+
+    /// A task that another thread has made.
+    fn take_in(&self, task: &'static Header, anywhere: bool) {
+        match self.promise(task.stack_size()) {
+            Ok(()) => self.share.line_up(task, anywhere && task.stack_size() == 0),
+            Err(error) => {
+                self.home.count_ended();
+                refuse_for(task, &error);
+            }
+        }
+    }
+
+    fn cancel_or_forward(&self, task: &'static Header) {
+        if cancel_at(self.home, task) {
+            task.release();
+        } else if let Some(home) = task.home() {
+            // It was taken from here in the meantime.
+            self.crew().send(home, Message::Cancel(task));
         }
     }
 
@@ -451,17 +613,60 @@ impl Worker {
 
     /// Fires timers and polls, without waiting if `done`; true if it slept for as long as it was allowed to, and nothing
     /// came.
-    fn look(&self, patience: Patience, done: impl Fn() -> bool) -> bool {
+    ///
+    /// `hopeless`: nothing that it waits for can come by itself.
+    fn look(&self, patience: Patience, hopeless: bool, done: impl Fn() -> bool) -> bool {
         self.fire();
         if patience == Patience::None || self.has_ready() {
             self.reactor.poll(Patience::None);
             return false;
         }
-        if !self.home.sleep(done, || self.reactor.poll(patience)) {
+        if self.spin(patience, &done) || !self.sleep(patience, hopeless, done) {
             return false;
         }
         self.fire();
         !self.has_ready()
+    }
+
+    fn spin(&self, patience: Patience, done: impl Fn() -> bool) -> bool {
+        let until = match patience {
+            Patience::Until(until) => Some(until),
+            Patience::Forever | Patience::None => None,
+        };
+        let news = || !self.home.inbox().is_empty() || self.has_ready() || done();
+        let poll = || {
+            if !self.reactor.is_idle() {
+                self.reactor.poll(Patience::None);
+            }
+        };
+        self.spin.spin(self.home, until, news, poll)
+    }
+
+    /// Polls for as long as `patience` says; false if there is something to do, and it did not.
+    fn sleep(&self, patience: Patience, hopeless: bool, done: impl Fn() -> bool) -> bool {
+        let (mut how, shares) = (0, self.home.shares.get());
+        if shares {
+            how |= sleep::HUNGRY;
+        }
+        // The captain, who asks whether there is anybody else, is not among them himself.
+        if hopeless && !self.share.is_captain() {
+            how |= sleep::IDLE;
+        }
+        let done = || {
+            if shares && !self.share.is_captain() && self.live() == 0 {
+                // The captain may wait for just that.
+                self.crew().captain().nudge();
+            }
+            done() || shares && self.share.is_there_more()
+        };
+        let poll = || {
+            let start = self.spin.is_on().then(Instant::now);
+            self.reactor.poll(patience);
+            if let Some(start) = start {
+                self.spin.slept_for(start.elapsed());
+            }
+        };
+        self.home.sleep(how, done, poll)
     }
 
     fn fire(&self) {
@@ -504,7 +709,7 @@ impl Worker {
                 task.abandon();
             }
         }
-        self.home.live.set(0);
+        self.gave_up.set(true);
     }
 
     /// Gives back idle stacks if it is time; says when it is next.
@@ -547,7 +752,7 @@ impl Worker {
 
     #[cold]
     fn deadlock(&self) -> Deadlock {
-        let count = self.home.live.get();
+        let count = self.live();
         let tasks = if count == 1 { "task" } else { "tasks" };
         Deadlock::new(self.report(&format!(
             "deadlock: nothing can ever wake the {count} {tasks} left:"
@@ -567,6 +772,16 @@ impl Worker {
 
     // ---- entering and leaving ----
 
+    /// The captain is in its loop until what is returned is dropped, and the mates have begun.
+    fn man(&self) -> Option<Manned<'_>> {
+        if !self.home.shares.get() || !self.share.is_captain() {
+            return None;
+        }
+        let before = self.crew().man(true);
+        self.crew().begin();
+        Some(Manned(self.crew(), before))
+    }
+
     /// Makes this worker the one that runs on this thread until the guard is dropped.
     fn enter(&self) -> Running<'_> {
         if !HAS_SIGNAL_STACK.with(|has| has.replace(true)) {
@@ -582,6 +797,14 @@ impl Worker {
             thread: CX.with(|cx| cx.thread.take()),
             budget: CX.with(|cx| cx.budget.get()),
         }
+    }
+}
+
+struct Manned<'a>(&'a Crew, bool);
+
+impl Drop for Manned<'_> {
+    fn drop(&mut self) {
+        self.0.man(self.1);
     }
 }
 
@@ -679,14 +902,18 @@ impl Worker {
     fn next_unstarted(&self) -> Option<&'static Header> {
         self.count_out(0);
         CX.with(|cx| cx.task.set(None));
+        let quota = self.home.quota.get().checked_sub(1)?;
         // SAFETY: this is the home thread.
-        let next = unsafe { self.home.peek(0) }?;
-        let quota = self.quota.get().checked_sub(1)?;
-        if next.housed.get() || next.stack_size.get() != 0 {
-            return None;
+        let first = unsafe { self.home.first() }?;
+        if let Entry::Ready(next) = first {
+            if next.housed.get() || next.stack_size() != 0 {
+                return None;
+            }
         }
-        self.quota.set(quota);
-        self.pop();
+        // SAFETY: as above.
+        unsafe { self.home.pop() };
+        let next = self.home.settled(first)?;
+        self.home.quota.set(quota);
         CX.with(|cx| {
             cx.budget.set(BUDGET);
             cx.task.set(Some(next));
@@ -703,23 +930,28 @@ impl Worker {
 fn pop_here() -> Option<&'static Header> {
     let home = CX.with(|cx| cx.home.get())?;
     // SAFETY: its loop runs on this thread.
-    unsafe { home.pop() }
+    unsafe { home.next() }
 }
 
 /// Cancels a task from any thread; for those who hold a reference.
 pub(crate) fn cancel(task: &'static Header) {
-    let Some(home) = task.home() else { return };
-    if CX
-        .with(|cx| cx.home.get())
-        .is_some_and(|here| ptr::eq(here, home))
-    {
-        cancel_here(task);
-    } else {
+    let here = CX.with(|cx| cx.home.get());
+    if !here.is_some_and(|here| cancel_at(here, task)) {
         task.send_cancel();
     }
 }
 
-/// Cancels a task on its home thread.
+/// Cancels a task if `here`, the home of the worker whose loop runs on this thread, is its own; false if it is not.
+fn cancel_at(here: &'static Home<Header>, task: &'static Header) -> bool {
+    // SAFETY: this is the home thread.
+    let ours = task.is_at(here) || unsafe { here.keep(task) };
+    if ours {
+        cancel_here(task);
+    }
+    ours
+}
+
+/// Cancels a task, which is not up for grabs, on its home thread.
 pub(crate) fn cancel_here(task: &'static Header) {
     if task.is_done() {
         return;
@@ -735,6 +967,11 @@ pub(crate) fn cancel_here(task: &'static Header) {
 /// Whether this is the only thread of the process that can make anything happen.
 fn is_alone() -> bool {
     thread_count().is_some_and(|count| count <= 1 + IDLE_HELPERS.load(Ordering::Relaxed))
+}
+
+fn refuse_for(task: &'static Header, error: &io::Error) {
+    let message = format!("no stack for the task: {error}");
+    task.refuse(JoinError::Panic(Box::new(message)));
 }
 
 /// For the fault handler: which task runs on this thread.

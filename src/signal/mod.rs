@@ -7,7 +7,7 @@
 //! let handle = scheduler.handle();
 //! scheduler.spawn(move || {
 //!     signal::ctrl_c()?; // suspends this task only
-//!     handle.shutdown(); // cancels every task: destructors run
+//!     handle.cancel_all(); // cancels every task: destructors run
 //!     std::io::Result::Ok(())
 //! });
 //! scheduler.spawn(|| {

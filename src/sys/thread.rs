@@ -60,6 +60,59 @@ pub(crate) fn thread_count() -> Option<usize> {
     None
 }
 
+/// The processors that this thread may run on.
+///
+/// # Errors
+/// `Unsupported` where the system has no such thing.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn processors() -> io::Result<Vec<usize>> {
+    let mut set = empty_set();
+    // SAFETY: it writes a set of the size that it is told.
+    check(unsafe { libc::sched_getaffinity(0, size_of_val(&set), &mut set) })?;
+    let most = libc::CPU_SETSIZE as usize;
+    // SAFETY: the numbers are within the set.
+    Ok((0..most)
+        .filter(|&at| unsafe { libc::CPU_ISSET(at, &set) })
+        .collect())
+}
+
+/// Keeps the calling thread on one processor.
+///
+/// # Errors
+/// It may not run there.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn pin(processor: usize) -> io::Result<()> {
+    let mut set = empty_set();
+    // SAFETY: the macro of C checks the number.
+    unsafe { libc::CPU_SET(processor, &mut set) };
+    // SAFETY: it reads a set of the size that it is told.
+    check(unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) })
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn empty_set() -> libc::cpu_set_t {
+    // SAFETY: it is an array of bits.
+    unsafe { std::mem::zeroed() }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn check(status: libc::c_int) -> io::Result<()> {
+    match status {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn processors() -> io::Result<Vec<usize>> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn pin(_processor: usize) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;

@@ -98,7 +98,7 @@ impl<T> JoinSet<T> {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.spawn_local(f)
+        expect_spawned(self.spawn_with(Builder::new(), f))
     }
 
     /// As [`spawn`](JoinSet::spawn), for a closure or a result that must stay on this thread.

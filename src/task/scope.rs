@@ -130,7 +130,9 @@ impl<'scope> Scope<'scope, '_> {
         F: FnOnce() -> T + Send + 'scope,
         T: Send + 'scope,
     {
-        self.spawn_local(f)
+        // SAFETY: both are `Send`, and so is the scope that the task refers to.
+        let birth = unsafe { unnamed(Location::caller()).anywhere() };
+        expect_spawned(self.add(birth, || Some(f())))
     }
 
     /// As [`spawn`](Scope::spawn), for a closure or a result that must stay on this thread.
@@ -365,7 +367,9 @@ impl Builder {
         F: FnOnce() -> T + Send + 'scope,
         T: Send + 'scope,
     {
-        scope.add(self.birth(Location::caller())?, || Some(f()))
+        // SAFETY: both are `Send`, and so is the scope that the task refers to.
+        let birth = unsafe { self.birth(Location::caller())?.anywhere() };
+        scope.add(birth, || Some(f()))
     }
 }
 

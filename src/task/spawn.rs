@@ -5,7 +5,7 @@ use super::join::JoinHandle;
 use crate::error::{report, Deadlock, JoinError};
 use crate::rt::fibers::rounded;
 use crate::rt::header::{Birth, Header};
-use crate::rt::home::Message;
+use crate::rt::home::Home;
 use crate::rt::scheduler::{with_thread_default, Handle, Scheduler};
 use crate::rt::worker::{cancel_here, with_running, Worker};
 use std::io;
@@ -35,7 +35,9 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    spawn_local(f)
+    // SAFETY: both are `Send`.
+    let birth = unsafe { unnamed(Location::caller()).anywhere() };
+    expect_spawned(spawn_here(birth, f))
 }
 
 /// As [`spawn`], for a closure or a result that must stay on this thread.
@@ -131,7 +133,9 @@ impl Builder {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.spawn_local(f)
+        // SAFETY: both are `Send`.
+        let birth = unsafe { self.birth(Location::caller())?.anywhere() };
+        spawn_here(birth, f)
     }
 
     /// As [`task::spawn_local`](spawn_local).
@@ -178,7 +182,10 @@ impl Scheduler {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.spawn_local(f)
+        // SAFETY: both are `Send`.
+        let birth = unsafe { unnamed(Location::caller()).anywhere() };
+        // SAFETY: both are 'static.
+        expect_spawned(unsafe { spawn_unchecked(self.worker(), birth, f) })
     }
 
     /// Adds a task whose closure or result must stay on this thread.
@@ -272,13 +279,78 @@ impl Handle {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let header = Header::new_remote(self.home(), unnamed(Location::caller()));
+        self.send_task(unnamed(Location::caller()), None, f)
+    }
+
+    /// As [`spawn`](Handle::spawn), but the task runs on the worker of that number, and on no other. The first, zero, is
+    /// the thread that made the scheduler.
+    ///
+    /// # Panics
+    /// Panics if there is no worker of that number.
+    ///
+    /// ```
+    /// use multitask::Scheduler;
+    /// use std::thread;
+    ///
+    /// let scheduler = Scheduler::builder().workers(2).build()?;
+    /// let handle = scheduler.handle();
+    /// let main = thread::current().id();
+    /// scheduler.block_on(|| {
+    ///     let place = |worker| handle.spawn_on(worker, || thread::current().id()).join().unwrap();
+    ///     assert_eq!(place(0), main);
+    ///     assert_ne!(place(1), main);
+    /// });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn spawn_on<F, T>(&self, worker: usize, f: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let Some(home) = self.crew().homes().get(worker) else {
+            panic!(
+                "there is no worker {worker}: the scheduler has {}",
+                self.workers()
+            );
+        };
+        self.send_task(unnamed(Location::caller()), Some(home), f)
+    }
+
+    /// Both are `Send`: they go to another thread.
+    fn send_task<F, T>(
+        &self,
+        birth: Birth,
+        to: Option<&'static Home<Header>>,
+        f: F,
+    ) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let header = Header::new_remote(to.unwrap_or_else(|| self.crew().draw()), birth);
         // SAFETY: nobody else knows this header yet.
         unsafe { header.set_job(f) };
         // SAFETY: the only handle, for the type of the job; the header was born with a reference for it.
         let handle = unsafe { JoinHandle::new(Task::new(header)) };
-        self.send(Message::Spawn(header));
+        self.crew().send_task(header, to);
         handle
+    }
+}
+
+impl Scheduler {
+    /// As [`spawn`](Scheduler::spawn), but the task runs on the worker of that number, and on no other: see
+    /// [`Handle::spawn_on`].
+    ///
+    /// # Panics
+    /// Panics if there is no worker of that number.
+    #[track_caller]
+    pub fn spawn_on<F, T>(&self, worker: usize, f: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.handle().spawn_on(worker, f)
     }
 }
 
@@ -333,12 +405,12 @@ unsafe fn spawn_unchecked<F, T>(worker: &Worker, birth: Birth, f: F) -> io::Resu
 where
     F: FnOnce() -> T,
 {
-    worker.promise(birth.stack_size)?;
-    // SAFETY: a worker is used on its own thread only.
-    let header = unsafe { Header::new_local(worker.home, birth) };
-    // SAFETY: nobody else knows this header yet.
-    unsafe { header.set_job(f) };
-    worker.adopt(header);
+    let job = |header: &'static Header| {
+        // SAFETY: nobody else knows this header yet.
+        unsafe { header.set_job(f) }
+    };
+    // SAFETY: a worker is used on its own thread only, and the birth was made for this closure.
+    let header = unsafe { worker.spawn(birth, job)? };
     // SAFETY: the only handle, for the type of the job; the header was born with a reference for it.
     Ok(unsafe { JoinHandle::new(Task::new(header)) })
 }

@@ -84,7 +84,8 @@ impl<'scope, E> TryScope<'scope, '_, E> {
         T: Send + 'scope,
         E: Send,
     {
-        let birth = unnamed(Location::caller());
+        // SAFETY: all three are `Send`, and so is the scope that the task refers to.
+        let birth = unsafe { unnamed(Location::caller()).anywhere() };
         expect_spawned(self.scope.add(birth, || self.attempt(f)))
     }
 

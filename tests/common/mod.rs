@@ -112,7 +112,7 @@ impl Remote {
 
     /// Cancels what is left, and waits for its end.
     pub fn stop(self) {
-        self.handle.shutdown();
+        self.handle.cancel_all();
         self.thread.join().unwrap();
     }
 }
