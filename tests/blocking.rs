@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{ends, settle, OnDrop};
+use common::{ends, scheduler, settle, OnDrop};
 use multitask::net::ToSocketAddrs;
-use multitask::{sleep, spawn, task, timeout, yield_now, Scheduler, Timeout};
+use multitask::{sleep, spawn, task, timeout, yield_now, Timeout};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{mpsc, Arc, Mutex};
@@ -25,7 +25,7 @@ fn gate() -> (mpsc::Sender<()>, Mutex<mpsc::Receiver<()>>) {
 
 #[test]
 fn the_closure_borrows_from_its_caller_and_its_value_comes_back() {
-    Scheduler::new().unwrap().block_on(|| {
+    scheduler().block_on(|| {
         let words = ["some", "words"].map(String::from);
         let mut lengths = Vec::new();
         let (here, there) = (
@@ -45,7 +45,7 @@ fn the_closure_borrows_from_its_caller_and_its_value_comes_back() {
 #[test]
 fn other_tasks_run_while_a_call_blocks() {
     ends(|| {
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         let (send, receive) = mpsc::channel();
         let blocks = scheduler.spawn(move || task::blocking(move || receive.recv()));
         scheduler.spawn(move || send.send(7));
@@ -56,7 +56,7 @@ fn other_tasks_run_while_a_call_blocks() {
 
 #[test]
 fn a_panic_comes_back_to_the_caller_and_the_pool_goes_on() {
-    Scheduler::new().unwrap().block_on(|| {
+    scheduler().block_on(|| {
         for n in 0..3 {
             let call = || {
                 task::blocking(|| {
@@ -77,7 +77,7 @@ fn a_panic_comes_back_to_the_caller_and_the_pool_goes_on() {
 #[test]
 fn a_cancelled_caller_keeps_what_it_lent_until_the_call_has_ended() {
     ends(|| {
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         let log = Arc::new(Mutex::new(Vec::new()));
         let (release, held) = gate();
         let (says, dies) = (log.clone(), log.clone());
@@ -106,7 +106,7 @@ fn a_cancelled_caller_keeps_what_it_lent_until_the_call_has_ended() {
 #[test]
 fn a_deadline_that_passes_during_a_call_is_met_after_it() {
     ends(|| {
-        Scheduler::new().unwrap().block_on(|| {
+        scheduler().block_on(|| {
             let mut lent = 0;
             let (release, held) = gate();
             let releases = spawn(move || {
@@ -130,7 +130,7 @@ fn a_deadline_that_passes_during_a_call_is_met_after_it() {
 #[test]
 fn a_task_that_was_cancelled_begins_no_call() {
     static CALLS: AtomicUsize = AtomicUsize::new(0);
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let caller = scheduler.spawn(|| {
         let _swallowed = catch_unwind(task::park);
         task::blocking(|| CALLS.fetch_add(1, SeqCst));
@@ -144,7 +144,7 @@ fn a_task_that_was_cancelled_begins_no_call() {
 
 #[test]
 fn a_destructor_makes_a_call_while_its_task_unwinds() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let done = Arc::new(AtomicUsize::new(0));
     let counts = done.clone();
     let unwinds = scheduler.spawn(move || {
@@ -167,7 +167,7 @@ fn a_scheduler_that_is_dropped_waits_for_the_calls_of_its_tasks() {
         let done = Arc::new(AtomicUsize::new(0));
         let (release, held) = gate();
         let counts = done.clone();
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         scheduler.spawn(move || {
             let lent = counts;
             task::blocking(|| {
@@ -188,7 +188,7 @@ fn a_scheduler_that_is_dropped_waits_for_the_calls_of_its_tasks() {
 
 #[test]
 fn more_calls_than_there_are_threads_all_return() {
-    Scheduler::new().unwrap().block_on(|| {
+    scheduler().block_on(|| {
         let sums: Vec<_> = (0..1000_usize)
             .map(|n| spawn(move || (0..3).map(|m| task::blocking(|| n * m)).sum::<usize>()))
             .collect();
@@ -218,7 +218,7 @@ fn a_plain_thread_makes_the_call_itself_unless_it_has_tasks_to_run_meanwhile() {
 #[test]
 fn calls_that_hang_delay_no_name() {
     ends(|| {
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         let (release, held) = gate();
         let held = Arc::new(held);
         let hang: Vec<_> = (0..300)
@@ -240,7 +240,7 @@ fn calls_that_hang_delay_no_name() {
 
 #[test]
 fn a_call_may_use_the_library_itself() {
-    Scheduler::new().unwrap().block_on(|| {
+    scheduler().block_on(|| {
         let value = task::blocking(|| {
             let inner = spawn(|| {
                 sleep(Duration::from_millis(1));

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{ends, settle, Drops, OnDrop, Random, Remote, LONG};
+use common::{ends, scheduler, settle, Drops, OnDrop, Random, Remote, LONG};
 use multitask::net::{TcpListener, TcpStream};
 use multitask::task::{self, JoinHandle, JoinTimeoutError};
 use multitask::{
@@ -46,7 +46,7 @@ fn pair() -> (TcpStream, std::net::TcpStream) {
 
 #[test]
 fn a_task_that_has_not_started_never_starts() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let drops = Drops::default();
     let one = drops.one();
     let body = move || -> () {
@@ -79,7 +79,7 @@ fn a_task_that_has_not_started_never_starts() {
 
 #[test]
 fn a_task_is_cancelled_while_it_is_parked_or_sleeps() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     is_cancelled_while(&scheduler, task::park);
     is_cancelled_while(&scheduler, || task::park_timeout(LONG));
     is_cancelled_while(&scheduler, || sleep(LONG));
@@ -89,7 +89,7 @@ fn a_task_is_cancelled_while_it_is_parked_or_sleeps() {
 
 #[test]
 fn a_task_is_cancelled_while_it_joins_and_leaves_the_other_running() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let other = scheduler.spawn(task::park);
     let task = other.task().clone();
     is_cancelled_while(&scheduler, || other.join().unwrap());
@@ -110,7 +110,7 @@ fn a_task_is_cancelled_while_it_joins_and_leaves_the_other_running() {
 
 #[test]
 fn a_task_is_cancelled_while_it_accepts_reads_and_writes() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     is_cancelled_while(&scheduler, move || drop(listener.accept()));
     let (mut near, mut far) = pair();
@@ -133,7 +133,7 @@ fn a_task_is_cancelled_while_it_accepts_reads_and_writes() {
 
 #[test]
 fn a_task_is_cancelled_inside_of_timeout_scopes() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     is_cancelled_while(&scheduler, || {
         let outcome = timeout(LONG, || timeout(2 * LONG, || timeout(LONG / 2, task::park)));
         panic!("no scope takes it for its own: {outcome:?}");
@@ -142,7 +142,7 @@ fn a_task_is_cancelled_inside_of_timeout_scopes() {
 
 #[test]
 fn a_task_that_is_ready_goes_on_to_its_next_wait() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let steps = Rc::new(Cell::new(0));
     let count = steps.clone();
     let handle = scheduler.spawn_local(move || {
@@ -162,7 +162,7 @@ fn a_task_that_is_ready_goes_on_to_its_next_wait() {
 
 #[test]
 fn a_task_that_ends_without_waiting_keeps_its_result() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let handle = scheduler.spawn(|| {
         task::park();
         5
@@ -182,7 +182,7 @@ fn a_task_that_ends_without_waiting_keeps_its_result() {
 
 #[test]
 fn a_task_may_cancel_itself_and_meets_it_at_its_next_wait() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let slot = Rc::new(RefCell::new(None::<JoinHandle<()>>));
     let (own, met) = (slot.clone(), Rc::new(Cell::new(false)));
     let seen = met.clone();
@@ -200,7 +200,7 @@ fn a_task_may_cancel_itself_and_meets_it_at_its_next_wait() {
 
 #[test]
 fn cancelling_twice_is_cancelling_once() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let drops = Drops::default();
     let (one, two) = (drops.one(), drops.one());
     let handle = scheduler.spawn(move || {
@@ -265,7 +265,7 @@ fn a_task_that_spins_is_cancelled_at_a_yield_from_another_thread() {
 
 #[test]
 fn a_shield_defers_cancelling_to_its_end() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let steps = Rc::new(Cell::new(0));
     let count = steps.clone();
     let handle = scheduler.spawn_local(move || {
@@ -295,7 +295,7 @@ fn a_shield_defers_cancelling_to_its_end() {
 
 #[test]
 fn a_panic_inside_of_a_shield_wins_over_cancelling() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let handle = scheduler.spawn(|| {
         task::shield(|| {
             task::park();
@@ -313,7 +313,7 @@ fn a_panic_inside_of_a_shield_wins_over_cancelling() {
 
 #[test]
 fn a_catch_that_swallows_it_meets_it_again_at_the_next_wait() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let caught = Rc::new(Cell::new(0));
     let count = caught.clone();
     let handle = scheduler.spawn_local(move || {
@@ -339,7 +339,7 @@ fn a_catch_that_swallows_it_meets_it_again_at_the_next_wait() {
 
 #[test]
 fn a_task_that_swallows_it_and_returns_has_its_result() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let handle = scheduler.spawn(|| {
         assert!(catch_unwind(task::park).is_err());
         5
@@ -352,7 +352,7 @@ fn a_task_that_swallows_it_and_returns_has_its_result() {
 
 #[test]
 fn a_task_that_swallows_it_for_ever_starves_nobody() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let waits: [fn(); 4] = [
         task::park,
         || sleep(LONG),
@@ -389,7 +389,7 @@ fn a_task_that_swallows_it_for_ever_starves_nobody() {
 
 #[test]
 fn resuming_what_was_caught_is_cancelling_still() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let handle = scheduler.spawn(|| match catch_unwind(task::park) {
         Ok(()) => unreachable!("nobody unparks it"),
         Err(payload) => panic::resume_unwind(payload),
@@ -404,7 +404,7 @@ fn resuming_what_was_caught_is_cancelling_still() {
 
 #[test]
 fn a_destructor_sleeps_for_real_while_the_task_unwinds() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let slept = Rc::new(Cell::new(Duration::ZERO));
     let time = slept.clone();
     let handle = scheduler.spawn_local(move || {
@@ -425,7 +425,7 @@ fn a_destructor_sleeps_for_real_while_the_task_unwinds() {
 
 #[test]
 fn a_destructor_joins_parks_and_yields_for_real_while_the_task_unwinds() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let outcome = Rc::new(Cell::new(0));
     let seen = outcome.clone();
     let handle = scheduler.spawn_local(move || {
@@ -454,7 +454,7 @@ fn a_destructor_joins_parks_and_yields_for_real_while_the_task_unwinds() {
 
 #[test]
 fn an_operation_that_can_fail_says_cancelled_in_a_destructor_and_never_interrupted() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (mut near, _far) = pair();
     let mut exact = near.try_clone().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -492,7 +492,7 @@ fn an_operation_that_can_fail_says_cancelled_in_a_destructor_and_never_interrupt
 
 #[test]
 fn an_operation_in_a_destructor_succeeds_if_it_need_not_wait() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (mut near, mut far) = pair();
     let (tell, told) = mpsc::channel();
     let handle = scheduler.spawn(move || {
@@ -510,7 +510,7 @@ fn an_operation_in_a_destructor_succeeds_if_it_need_not_wait() {
 
 #[test]
 fn a_panic_that_a_destructor_catches_does_not_disturb_the_unwinding() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let drops = Drops::default();
     let one = drops.one();
     let handle = scheduler.spawn(move || {
@@ -535,7 +535,7 @@ fn a_panic_that_a_destructor_catches_does_not_disturb_the_unwinding() {
 #[test]
 fn a_thousand_tasks_unwind_at_once_each_waiting_in_its_destructors() {
     ends(|| {
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         let drops = Drops::default();
         for n in 0..1_000 {
             let mut one = Some(drops.one());
@@ -585,7 +585,7 @@ fn count_hooks() {
 #[test]
 fn no_panic_hook_runs_when_a_task_is_cancelled_or_a_scope_expires() {
     count_hooks();
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     is_cancelled_while(&scheduler, task::park);
     is_cancelled_while(&scheduler, || timeout(LONG, task::park).unwrap());
     scheduler.block_on(|| {
@@ -609,7 +609,7 @@ fn no_panic_hook_runs_when_a_task_is_cancelled_or_a_scope_expires() {
 
 #[test]
 fn nothing_is_left_of_an_unwinding_for_the_rest_of_the_thread() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     for _ in 0..100 {
         is_cancelled_while(&scheduler, task::park);
         let expired = scheduler.block_on(|| timeout(Duration::ZERO, task::park));
@@ -696,7 +696,7 @@ fn many_threads_cancel_the_same_task() {
 
 #[test]
 fn what_a_cancelled_task_caught_may_be_thrown_away_anywhere() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let handle = scheduler.spawn(|| catch_unwind(task::park).unwrap_err());
     settle(&scheduler);
     handle.cancel();
@@ -715,7 +715,7 @@ fn what_a_cancelled_task_caught_may_be_thrown_away_anywhere() {
 #[test]
 fn a_wait_begun_while_another_task_stands_in_an_unwinding_destructor_is_still_ended() {
     ends(|| {
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         let release = Rc::new(Cell::new(false));
         let held = release.clone();
         let unwinding = scheduler.spawn_local(move || {
@@ -746,7 +746,7 @@ fn a_wait_begun_while_another_task_stands_in_an_unwinding_destructor_is_still_en
 
 #[test]
 fn the_destructor_of_a_result_that_nobody_takes_is_not_interrupted() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let done = Rc::new(Cell::new(false));
     let told = done.clone();
     let task = scheduler.spawn_local(move || {

@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::interrupts::Fates;
 use common::{ends, settle, Crowd, Drops, OnDrop, LONG};
+use common::{interrupts::Fates, scheduler};
 use multitask::sync::{mpmc, mpsc};
 use multitask::task::{self, JoinHandle};
 use multitask::{sleep, spawn, timeout, timeout_at, yield_now, Scheduler, Timeout};
@@ -180,7 +180,7 @@ fn the_same_code_says_the_same_over_stds_channels_and_over_ours() {
         assert!(expected.len() > 25);
         assert_eq!(on_threads::ours::log(), expected);
         assert_eq!(ours::log(), expected, "plain thread and its tasks");
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         assert_eq!(scheduler.block_on(ours::log), expected, "only tasks");
     });
 }
@@ -209,7 +209,7 @@ fn messages_are_received_in_the_order_in_which_they_were_sent() {
 
 #[test]
 fn receivers_are_served_in_the_order_in_which_they_came() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     for capacity in [0, 1, usize::MAX] {
         let (sender, receiver) = mpmc::sync_channel(capacity);
         let log = Rc::new(RefCell::new(Vec::new()));
@@ -249,7 +249,7 @@ fn senders_are_served_in_the_order_in_which_they_came() {
 
 #[test]
 fn with_a_bound_of_zero_a_send_ends_when_its_message_was_received_and_not_before() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (sender, receiver) = mpsc::sync_channel(0);
     let sending = scheduler.spawn(move || {
         sender.send('a').unwrap();
@@ -325,14 +325,14 @@ fn a_bounded_wait_ends_when_its_time_is_up_and_not_before() {
         assert_eq!(gone, mpsc::SendTimeoutError::Disconnected(3));
     };
     body();
-    Scheduler::new().unwrap().block_on(body);
+    scheduler().block_on(body);
 }
 
 // ---- the end of one side ----
 
 #[test]
 fn dropping_the_last_sender_wakes_every_receiver() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (sender, receiver) = mpmc::channel::<i32>();
     let last = sender.clone();
     let waiting = [(); 3].map(|()| {
@@ -369,7 +369,7 @@ fn receivers_drain_the_channel_before_they_hear_that_no_sender_is_left() {
 
 #[test]
 fn dropping_the_last_receiver_wakes_every_sender_and_gives_its_message_back() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     for capacity in 0..3 {
         let (sender, receiver) = mpmc::sync_channel(capacity);
         let other = receiver.clone();
@@ -406,7 +406,7 @@ fn dropping_the_last_receiver_drops_what_is_queued_at_once() {
 
 #[test]
 fn a_queued_message_may_use_the_channel_and_wait_in_its_destructor() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (sender, receiver) = mpmc::channel();
     let seen = Rc::new(Cell::new(None));
     let (noted, again) = (seen.clone(), sender.clone());
@@ -424,7 +424,7 @@ fn a_queued_message_may_use_the_channel_and_wait_in_its_destructor() {
 
 #[test]
 fn a_message_handed_over_before_the_sender_went_arrives() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (sender, receiver) = mpsc::channel();
     let waiting = scheduler.spawn(move || (receiver.recv(), receiver.recv()));
     settle(&scheduler);
@@ -580,7 +580,7 @@ fn a_receiver_that_is_cancelled_leaves_the_message_to_the_next_one() {
 
 #[test]
 fn a_sender_whose_scope_expires_drops_its_message_and_leaves_the_room_to_the_next_one() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let drops = Drops::default();
     let (sender, receiver) = mpsc::sync_channel(0);
     let (first, second) = (sender.clone(), sender);
@@ -597,7 +597,7 @@ fn a_sender_whose_scope_expires_drops_its_message_and_leaves_the_room_to_the_nex
 
 #[test]
 fn in_a_destructor_a_cancelled_task_waits_for_real() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (sender, receiver) = mpsc::sync_channel(0);
     let (answer, answers) = mpsc::channel();
     let victim = scheduler.spawn(move || {
@@ -620,7 +620,7 @@ fn in_a_destructor_a_cancelled_task_waits_for_real() {
 
 #[test]
 fn in_a_destructor_a_bounded_wait_ends_with_the_scope_round_it() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let victim = scheduler.spawn(|| {
         let _waits = OnDrop(|| {
             let (sender, receiver) = mpsc::sync_channel::<u32>(0);
@@ -641,7 +641,7 @@ fn in_a_destructor_a_bounded_wait_ends_with_the_scope_round_it() {
 
 #[test]
 fn a_panic_of_the_receivers_task_is_heard_by_the_sender() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (sender, receiver) = mpsc::sync_channel(0);
     let panics = scheduler.spawn(move || {
         let _first: i32 = receiver.recv().unwrap();

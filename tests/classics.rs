@@ -5,12 +5,12 @@
 
 mod common;
 
-use common::{ends, Drops, Remote};
+use common::{ends, scheduler, Drops, Remote};
 use multitask::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     mpmc, mpsc, Arc, Condvar, Event, Mutex, RwLock, Semaphore, WaitGroup,
 };
-use multitask::{select, spawn, task, timeout, yield_now, Handle, Scheduler, Timeout};
+use multitask::{select, spawn, task, timeout, yield_now, Handle, Timeout};
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
@@ -86,7 +86,7 @@ impl<T> Worker<T> {
 #[track_caller]
 fn everywhere<T: Debug + PartialEq + Send + 'static>(expected: T, program: fn(&Place) -> T) {
     let (tasks, threads, schedulers) = ends(move || {
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         let tasks = scheduler.block_on(|| program(&Place::Tasks));
         scheduler.run().unwrap();
         let threads = program(&Place::Threads);

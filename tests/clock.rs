@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{ends, everywhere, settle, OnDrop, Remote, LONG};
+use common::{ends, everywhere, scheduler, settle, OnDrop, Remote, LONG};
 use multitask::time::{interval, interval_at, MissedTick, Timer, TimerError};
 use multitask::{spawn, timeout, yield_now, JoinHandle, Scheduler, Timeout};
 use std::cell::Cell;
@@ -156,7 +156,7 @@ fn a_cancelled_task_leaves_its_interval_where_it_was() {
             self.1.send(self.0.deadline()).unwrap();
         }
     }
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let start = Instant::now() + LONG;
     let (tell, told) = mpsc::channel();
     let mut interval = Told(interval_at(start, SHORT), tell);
@@ -170,7 +170,7 @@ fn a_cancelled_task_leaves_its_interval_where_it_was() {
 
 #[test]
 fn a_cancelled_task_waits_for_a_tick_in_its_destructors() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (tell, told) = mpsc::channel();
     let task = scheduler.spawn(move || {
         let _last = OnDrop(|| {
@@ -205,7 +205,7 @@ fn an_interval_that_is_reset_counts_from_there() {
 #[test]
 fn an_interval_that_is_always_late_lets_others_run() {
     ends(|| {
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         let stop = Rc::new(Cell::new(false));
         let other = stop.clone();
         scheduler.spawn_local(move || {
@@ -227,7 +227,7 @@ fn ticks_of_several_tasks_come_in_the_order_of_their_times() {
 }
 
 fn come_in_order(span: Duration) -> bool {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let start = Instant::now() + span;
     let (tell, told) = mpsc::channel();
     for n in [3_u32, 1, 4, 0, 2] {
@@ -258,7 +258,7 @@ fn an_interval_without_a_period_is_refused() {
 
 #[test]
 fn who_waits_for_ticks_and_timers_is_counted_as_waiting_for_time() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     scheduler.spawn(|| interval_at(Instant::now() + LONG, LONG).tick());
     scheduler.spawn(|| Timer::new(LONG).wait());
     settle(&scheduler);
@@ -350,7 +350,7 @@ fn who_waits_for_a_timer_that_is_put_off_waits_for_the_new_deadline() {
 
 #[test]
 fn to_put_a_timer_off_wakes_nobody_and_to_bring_it_nearer_does() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let timer = Arc::new(Timer::new(LONG));
     let task = waiter(&scheduler, &timer);
     assert!(timer.reset(2 * LONG));
@@ -423,7 +423,7 @@ fn a_cancelled_timer_tells_all_who_wait_for_it_wherever_they_are() {
 
 #[test]
 fn what_a_waiter_was_told_stays_true_if_the_timer_is_set_again_before_it_runs() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let timer = Arc::new(Timer::new(LONG));
     let cancelled = waiter(&scheduler, &timer);
     assert!(timer.cancel());
@@ -479,7 +479,7 @@ fn a_wait_has_a_limit_of_its_own_that_leaves_the_timer_alone() {
 
 #[test]
 fn a_limit_holds_over_any_number_of_resets() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let timer = Arc::new(Timer::new(LONG));
     let (start, waits) = (Instant::now(), timer.clone());
     let task = scheduler.spawn(move || waits.wait_deadline(start + SHORT));
@@ -498,7 +498,7 @@ fn a_limit_holds_over_any_number_of_resets() {
 fn a_waiter_is_interrupted_at_its_first_wait_and_at_those_after_a_reset_and_the_others_stay() {
     for resets in 0..3 {
         for cancels in [true, false] {
-            let scheduler = Scheduler::new().unwrap();
+            let scheduler = scheduler();
             let timer = Arc::new(Timer::new(2 * LONG));
             let first = waiter(&scheduler, &timer);
             let over = Instant::now() + SHORT;
@@ -544,7 +544,7 @@ fn a_plain_thread_is_interrupted_by_a_scope_and_the_timer_is_as_before() {
 
 #[test]
 fn where_nothing_can_be_unwound_the_wait_answers_instead() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (tell, told) = mpsc::channel();
     let in_drop = |tell: mpsc::Sender<_>| {
         move || {
@@ -573,7 +573,7 @@ fn task_parks() {
 
 #[test]
 fn a_shielded_wait_is_not_interrupted() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let timer = Arc::new(Timer::new(LONG));
     let saw = Arc::new(AtomicBool::new(false));
     let (waits, sees) = (timer.clone(), saw.clone());
@@ -596,7 +596,7 @@ fn a_shielded_wait_is_not_interrupted() {
 
 #[test]
 fn timers_go_off_in_the_order_of_their_deadlines_however_they_were_set() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let start = Instant::now() + SHORT;
     let (tell, told) = mpsc::channel();
     let timers: Vec<_> = (0..6).map(|_| Arc::new(Timer::new(LONG))).collect();

@@ -5,10 +5,10 @@
 mod common;
 
 use common::children::{exists, without_pidfd};
-use common::{ends, settle, LONG};
+use common::{ends, scheduler, settle, LONG};
 use multitask::os::unix::process::ExitStatusExt;
 use multitask::process::{self, Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
-use multitask::{io, os, spawn, timeout, yield_now, JoinHandle, Scheduler, Timeout};
+use multitask::{io, os, spawn, timeout, yield_now, JoinHandle, Timeout};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -30,7 +30,7 @@ fn both_ways(test: fn()) {
 }
 
 fn in_task<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
-    Scheduler::new().unwrap().block_on(f)
+    scheduler().block_on(f)
 }
 
 fn sh(script: &str) -> Command {
@@ -218,7 +218,7 @@ fn what_output_assumes_of_the_streams_does_not_last() {
 #[test]
 fn other_tasks_run_while_a_child_is_awaited() {
     both_ways(|| {
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         let (mut child, gate) = gated(7);
         let waits = scheduler.spawn(move || child.wait());
         scheduler.spawn(move || drop(gate));
@@ -261,7 +261,7 @@ fn a_wait_that_timed_out_is_repeated_and_succeeds() {
 #[test]
 fn a_cancelled_wait_leaves_the_child_to_be_waited_for_again() {
     both_ways(|| {
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         let (child, gate) = gated(7);
         let child = Arc::new(Mutex::new(child));
         for _ in 0..3 {
@@ -397,7 +397,7 @@ fn a_child_that_somebody_else_has_reaped_is_an_error_and_no_hang() {
 #[test]
 fn whoever_starts_many_children_lets_the_others_have_their_turn_before_each() {
     ends(|| {
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         let turns = Arc::new(AtomicUsize::new(0));
         let counted = turns.clone();
         let counts = scheduler.spawn(move || loop {
@@ -642,7 +642,7 @@ fn children_are_joined_by_pipes_and_sockets_of_ours() {
 #[test]
 fn a_child_killed_on_drop_leaves_neither_process_nor_zombie() {
     both_ways(|| {
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         // Never waited for; waited for in vain; and on a thread without tasks.
         let dropped = scheduler.block_on(|| {
             let child = sleeper().kill_on_drop(true).spawn().unwrap();
@@ -660,7 +660,7 @@ fn a_child_killed_on_drop_leaves_neither_process_nor_zombie() {
 #[test]
 fn a_cancelled_task_leaves_neither_process_nor_zombie_of_a_child_killed_on_drop() {
     both_ways(|| {
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         let (tell, told) = std::sync::mpsc::channel();
         type Wait = fn(Child);
         let waits: [Wait; 3] = [

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{ends, settle, Remote, LONG};
+use common::{ends, scheduler, settle, Remote, LONG};
 use multitask::sync::{Arc, Condvar, Mutex, TryLockError};
 use multitask::task::{self, JoinHandle};
 use multitask::{sleep, spawn, timeout, yield_now, Scheduler, Timeout};
@@ -31,7 +31,7 @@ fn is_locked<T>(mutex: &Mutex<T>) -> bool {
 
 #[test]
 fn notify_one_lets_the_one_go_on_that_has_waited_for_longest() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let shared = Shared::default();
     shared.1.notify_one(); // is not kept
     for number in 0..4 {
@@ -48,7 +48,7 @@ fn notify_one_lets_the_one_go_on_that_has_waited_for_longest() {
 
 #[test]
 fn notify_all_lets_all_go_on_that_wait_and_none_that_comes_later() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let shared = Shared::default();
     for number in 0..4 {
         waiter(&scheduler, &shared, number);
@@ -63,7 +63,7 @@ fn notify_all_lets_all_go_on_that_wait_and_none_that_comes_later() {
 
 #[test]
 fn the_mutex_is_free_while_somebody_waits_and_locked_when_wait_returns() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let shared = Shared::default();
     let both = shared.clone();
     let handle = scheduler.spawn(move || {
@@ -107,12 +107,12 @@ fn a_bounded_wait_ends_when_its_time_is_up_and_not_before() {
         assert!(!result.timed_out());
     };
     body();
-    Scheduler::new().unwrap().block_on(body);
+    scheduler().block_on(body);
 }
 
 #[test]
 fn a_notification_ends_a_bounded_wait_in_time() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let shared = Shared::default();
     let both = shared.clone();
     let handle = scheduler.spawn(move || {
@@ -136,7 +136,7 @@ fn a_notification_ends_a_bounded_wait_in_time() {
 
 #[test]
 fn a_waiter_that_is_cancelled_waits_for_no_mutex() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let shared = Shared::default();
     let first = waiter(&scheduler, &shared, 1);
     let second = waiter(&scheduler, &shared, 2);
@@ -155,7 +155,7 @@ fn a_waiter_that_is_cancelled_waits_for_no_mutex() {
 
 #[test]
 fn a_waiter_that_was_notified_and_then_cancelled_returns_with_the_mutex() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let shared = Shared::default();
     let first = waiter(&scheduler, &shared, 1);
     settle(&scheduler);
@@ -176,13 +176,13 @@ fn a_scope_round_a_wait_that_expires_leaves_the_mutex_free() {
     let expires = || timeout(SHORT, || drop(condvar.wait(mutex.lock().unwrap())));
     assert_eq!(expires(), Err(Timeout));
     assert!(!is_locked(&mutex));
-    assert_eq!(Scheduler::new().unwrap().block_on(expires), Err(Timeout));
+    assert_eq!(scheduler().block_on(expires), Err(Timeout));
     drop(mutex.try_lock().unwrap());
 }
 
 #[test]
 fn poison_comes_with_the_guard_as_std_s_does() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let shared = Shared::default();
     let both = shared.clone();
     let handle = scheduler.spawn(move || {

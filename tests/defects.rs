@@ -3,7 +3,7 @@
 mod common;
 
 use common::sockets::{in_tasks, until};
-use common::{ends, settle, OnDrop, LONG};
+use common::{ends, scheduler, settle, OnDrop, LONG};
 use multitask::io::{wait_readable, Fd};
 use multitask::net::{TcpListener, TcpStream};
 use multitask::os::unix::net::UnixStream;
@@ -34,7 +34,7 @@ fn gets<T: 'static>(
 #[test]
 fn a_task_cancelled_in_get_leaves_the_item_to_the_next_getter() {
     ends(|| {
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         // It has unwound when the item comes, or is about to.
         for unwound in [true, false] {
             let queue = Rc::new(Queue::unbounded());
@@ -71,7 +71,7 @@ fn a_get_with_a_timeout_on_a_non_empty_queue_returns_at_once() {
 #[test]
 fn a_none_that_matches_is_delivered() {
     ends(|| {
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         let queue = Rc::new(Queue::from_iter([Some(1), None, Some(2)]));
         assert_eq!(queue.get_matching(Option::is_none), Ok(None));
         let waits = gets(&scheduler, &queue, |queue| {
@@ -89,7 +89,7 @@ fn a_none_that_matches_is_delivered() {
 #[test]
 fn a_full_queue_hands_a_matching_put_straight_to_a_matching_getter() {
     ends(|| {
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         for capacity in [0, 2] {
             let queue = Rc::new(Queue::bounded(capacity));
             (0..capacity).for_each(|_| queue.put(1).unwrap());
@@ -226,7 +226,7 @@ fn connected() -> (TcpStream, TcpStream) {
 #[test]
 fn a_spinning_task_starves_neither_sockets_nor_timers() {
     ends(|| {
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         let going = Rc::new(Cell::new(2));
         for _ in 0..3 {
             let going = going.clone();
@@ -259,7 +259,7 @@ fn a_spinning_task_starves_neither_sockets_nor_timers() {
 
 #[test]
 fn a_zero_length_turn_sees_ready_io() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (mut near, mut far) = UnixStream::pair().unwrap();
     let reader = scheduler.spawn(move || near.read(&mut [0; 8]).unwrap());
     settle(&scheduler);
@@ -273,7 +273,7 @@ fn a_zero_length_turn_sees_ready_io() {
 #[test]
 fn a_cancelled_parent_inside_scope_cancels_its_children() {
     ends(|| {
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         let ended = Rc::new(Cell::new(0));
         let count = ended.clone();
         let parent = scheduler.spawn_local(move || {
@@ -298,7 +298,7 @@ fn a_cancelled_parent_inside_scope_cancels_its_children() {
 
 #[test]
 fn one_task_s_panic_ends_that_task_only() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let before = scheduler.spawn(|| {
         sleep(SHORT); // the news of the panic has gone round
         1

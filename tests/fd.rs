@@ -4,10 +4,10 @@
 
 mod common;
 
-use common::{ends, settle, LONG};
+use common::{ends, scheduler, settle, LONG};
 use multitask::io::{self, wait, wait_readable, wait_writable, Fd, Interest};
 use multitask::net::{TcpListener, TcpStream};
-use multitask::{spawn, spawn_local, timeout, yield_now, Scheduler, Timeout};
+use multitask::{spawn, spawn_local, timeout, yield_now, Timeout};
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, IoSlice, IoSliceMut, Read, Write};
@@ -72,7 +72,7 @@ fn terminal() -> (OwnedFd, OwnedFd) {
 
 #[test]
 fn a_wait_ends_when_data_comes_and_others_run_meanwhile() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let waits = scheduler.spawn(move || wait_readable(ours.as_fd(), None));
     settle(&scheduler);
@@ -85,7 +85,7 @@ fn a_wait_ends_when_data_comes_and_others_run_meanwhile() {
 
 #[test]
 fn a_descriptor_that_is_ready_is_so_at_once_whatever_happened_before() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     theirs.write_all(b"x").unwrap();
     scheduler.block_on(|| {
@@ -111,7 +111,7 @@ fn a_wait_fails_at_its_timeout_and_not_before() {
         assert_eq!(copies(&ours), 1);
     };
     fails(); // on a plain thread
-    Scheduler::new().unwrap().block_on(fails);
+    scheduler().block_on(fails);
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn a_wait_for_several_things_says_which_of_them_is_there() {
 
 fn several_things() {
     let both = Interest::READABLE | Interest::WRITABLE;
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     scheduler.block_on(|| {
         assert_eq!(wait(ours.as_fd(), both, None).unwrap(), Interest::WRITABLE);
@@ -151,7 +151,7 @@ fn several_things() {
 
 #[test]
 fn a_hang_up_ends_every_wait() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let all = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
     let each = [
         Interest::READABLE,
@@ -184,7 +184,7 @@ fn io_pair() -> (std::io::PipeWriter, std::io::PipeReader) {
 #[test]
 #[cfg(target_os = "linux")]
 fn priority_data_ends_a_wait_for_it_and_none_for_ordinary_data() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let theirs = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let ours: &'static _ = Box::leak(Box::new(listener.accept().unwrap().0));
@@ -210,7 +210,7 @@ fn priority_data_ends_a_wait_for_it_and_none_for_ordinary_data() {
 
 #[test]
 fn a_file_and_the_null_device_are_always_ready_and_have_no_priority_data() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     for path in [env::current_exe().unwrap(), "/dev/null".into()] {
         let file = File::open(&path).unwrap();
         scheduler.block_on(|| {
@@ -242,7 +242,7 @@ fn fs_open_path(path: &str) -> File {
 
 #[test]
 fn data_that_another_task_has_taken_is_not_reported() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let ours = Rc::new(ours);
     let (one, two) = (ours.clone(), ours.clone());
@@ -271,7 +271,7 @@ fn data_that_another_task_has_taken_is_not_reported() {
 
 #[test]
 fn a_socket_of_ours_is_waited_for_while_tasks_read_it() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     scheduler.block_on(|| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut theirs = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -294,7 +294,7 @@ fn a_socket_of_ours_is_waited_for_while_tasks_read_it() {
 
 #[test]
 fn two_hundred_tasks_wait_for_one_descriptor_and_for_copies_of_it() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let copy = ours.try_clone().unwrap();
     let both: Rc<[UnixStream; 2]> = Rc::new([ours, copy]);
@@ -315,7 +315,7 @@ fn two_hundred_tasks_wait_for_one_descriptor_and_for_copies_of_it() {
 
 #[test]
 fn a_cancelled_wait_leaves_no_descriptor_behind() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let ours = Rc::new(ours);
     let its = ours.clone();
@@ -347,7 +347,7 @@ fn a_plain_thread_waits_and_runs_its_default_tasks_meanwhile() {
 
 #[test]
 fn a_blocking_descriptor_stays_blocking_and_a_non_blocking_one_non_blocking() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     for mode in [false, true] {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         ours.set_nonblocking(mode).unwrap();
@@ -372,7 +372,7 @@ fn a_blocking_descriptor_stays_blocking_and_a_non_blocking_one_non_blocking() {
 
 /// Sends through one descriptor what comes out of the other, in one task each, while a third one goes on.
 fn passes_through(write: OwnedFd, read: OwnedFd, count: usize) {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let sent: Vec<u8> = (0..count).map(|n| (n * 7 / 3) as u8).collect();
     let expected = sent.clone();
     let mut write = Fd::new(write);
@@ -431,7 +431,7 @@ fn half_a_megabyte_passes_through_a_terminal_each_way_on_one_worker() {
 
 #[test]
 fn a_task_that_reads_a_silent_terminal_is_cancelled_and_stalls_nobody() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (_outer, inner) = terminal();
     let mut inner = Fd::new(inner);
     let reads = scheduler.spawn(move || inner.read(&mut [0]));
@@ -444,7 +444,7 @@ fn a_task_that_reads_a_silent_terminal_is_cancelled_and_stalls_nobody() {
 #[test]
 fn a_task_that_writes_to_a_terminal_that_nobody_reads_times_out_and_is_cancelled() {
     ends(|| {
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         let (_outer, inner) = terminal();
         let mut inner = Fd::new(inner);
         scheduler.block_on(|| {
@@ -464,7 +464,7 @@ fn a_task_that_writes_to_a_terminal_that_nobody_reads_times_out_and_is_cancelled
 #[test]
 fn each_byte_goes_to_one_of_several_readers_of_a_blocking_pipe() {
     ends(|| {
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         let (reader, mut writer) = std::io::pipe().unwrap();
         let [one, two] = array::from_fn(|_| Fd::new(reader.try_clone().unwrap()));
         drop(reader);
@@ -494,7 +494,7 @@ fn each_byte_goes_to_one_of_several_readers_of_a_blocking_pipe() {
 
 #[test]
 fn a_read_timeout_fails_the_read_and_leaves_the_descriptor_usable() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (reader, mut writer) = std::io::pipe().unwrap();
     scheduler.block_on(|| {
         let mut lines = BufReader::new(Fd::new(reader));
@@ -516,7 +516,7 @@ fn a_read_timeout_fails_the_read_and_leaves_the_descriptor_usable() {
 #[test]
 fn a_write_timeout_fails_the_write() {
     let (writer, mut reader) = io_pair();
-    Scheduler::new().unwrap().block_on(|| {
+    scheduler().block_on(|| {
         let mut writer = Fd::new(writer);
         writer.set_write_timeout(Some(SHORT)).unwrap();
         assert!(is_timeout(&writer.write(b"x").unwrap_err()));
@@ -556,7 +556,7 @@ fn a_file_is_read_and_written_at_its_own_position() {
     let file = options.open(&path).unwrap();
     let again = File::open(&path).unwrap();
     fs::remove_file(&path).unwrap();
-    Scheduler::new().unwrap().block_on(|| {
+    scheduler().block_on(|| {
         let mut write = Fd::new(file);
         for part in ["once ", "upon ", "a time"] {
             write.write_all(part.as_bytes()).unwrap();
@@ -570,7 +570,7 @@ fn a_file_is_read_and_written_at_its_own_position() {
 
 #[test]
 fn vectored_calls_fill_and_empty_several_buffers_at_once() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (reader, writer) = std::io::pipe().unwrap();
     let (mut reader, mut writer) = (Fd::new(reader), Fd::new(writer));
     scheduler.block_on(|| {
@@ -587,7 +587,7 @@ fn vectored_calls_fill_and_empty_several_buffers_at_once() {
 #[test]
 fn devices_and_counters_are_read_as_pipes_are() {
     ends(|| {
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         // SAFETY: takes two ints.
         let counter = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
         // SAFETY: eventfd returned a fresh descriptor.

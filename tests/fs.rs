@@ -4,11 +4,11 @@
 
 mod common;
 
-use common::files::Folder;
 use common::sockets::{in_tasks, until, waiting, Flag};
 use common::{ends, settle, OnDrop};
+use common::{files::Folder, scheduler};
 use multitask::fs::{self, File, OpenOptions};
-use multitask::{spawn, task, timeout, yield_now, Scheduler, Timeout};
+use multitask::{spawn, task, timeout, yield_now, Timeout};
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::fd::AsRawFd;
@@ -120,7 +120,7 @@ fn a_plain_thread_runs_its_tasks_while_a_file_does_not_open() {
 #[test]
 fn a_cancelled_call_is_finished_and_the_cancel_is_met_at_the_next_wait() {
     ends(|| {
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         let lease = Lease::new(b"before");
         let (path, folder) = (lease.path.clone(), lease.keeps());
         let written = Flag::new();
@@ -175,7 +175,7 @@ fn a_deadline_that_passes_during_a_call_is_met_after_it() {
 fn a_task_that_was_cancelled_begins_no_call() {
     let folder = Folder::new();
     let path = folder.join("never");
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let task = scheduler.spawn({
         let path = path.clone();
         move || {
@@ -194,7 +194,7 @@ fn a_task_that_was_cancelled_begins_no_call() {
 fn a_destructor_writes_a_file_while_its_task_unwinds() {
     let folder = Folder::new();
     let path = folder.join("last words");
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let task = scheduler.spawn({
         let path = path.clone();
         move || {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{ends, settle, OnDrop, Remote};
+use common::{ends, scheduler, settle, OnDrop, Remote};
 use multitask::sync::{Arc, Barrier, Event, Notify, WaitGroup};
 use multitask::task::JoinHandle;
 use multitask::{spawn, timeout, yield_now, Scheduler, Timeout};
@@ -37,7 +37,7 @@ fn tasks<P: Send + Sync + 'static, T: Send + 'static>(
 
 #[test]
 fn a_barrier_lets_all_through_at_once_and_the_last_one_leads() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let barrier = Arc::new(Barrier::new(3));
     let comes = |barrier: &Barrier| barrier.wait().is_leader();
     for _ in 0..3 {
@@ -53,7 +53,7 @@ fn a_barrier_lets_all_through_at_once_and_the_last_one_leads() {
 
 #[test]
 fn a_waiter_that_is_cancelled_has_not_come_to_the_barrier() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let comes = |barrier: &Barrier| barrier.wait().is_leader();
     // It has left when the last one comes, or is about to.
     for left in [true, false] {
@@ -121,7 +121,7 @@ fn tasks_of_two_schedulers_and_threads_meet_at_a_barrier() {
 
 #[test]
 fn an_event_lets_all_go_on_until_it_is_cleared() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let event = Arc::new(Event::default());
     let waits = tasks(&scheduler, 3, &event, Event::wait);
     assert_eq!((finished(&waits), event.is_set()), (0, false));
@@ -165,12 +165,12 @@ fn bounded_waits_end_when_their_time_is_up_and_not_before() {
         assert_eq!(timeout(SHORT, || event.wait()), Err(Timeout));
     };
     body();
-    Scheduler::new().unwrap().block_on(body);
+    scheduler().block_on(body);
 }
 
 #[test]
 fn a_wait_in_a_destructor_that_panics_goes_on_though_its_task_is_cancelled_meanwhile() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let event = Arc::new(Event::new());
     let shared = event.clone();
     let handle = scheduler.spawn(move || {
@@ -193,7 +193,7 @@ fn a_wait_in_a_destructor_that_panics_goes_on_though_its_task_is_cancelled_meanw
 
 #[test]
 fn a_notification_is_for_the_one_who_has_waited_for_longest_or_is_kept_for_the_next() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let notify = Arc::new(Notify::default());
     let waits = tasks(&scheduler, 3, &notify, Notify::wait);
     for n in 1..=2 {
@@ -215,7 +215,7 @@ fn a_notification_is_for_the_one_who_has_waited_for_longest_or_is_kept_for_the_n
 
 #[test]
 fn notify_waiters_lets_those_go_on_who_wait_and_keeps_nothing() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let notify = Arc::new(Notify::new());
     let waits = tasks(&scheduler, 3, &notify, Notify::wait);
     notify.notify_waiters();
@@ -227,7 +227,7 @@ fn notify_waiters_lets_those_go_on_who_wait_and_keeps_nothing() {
 
 #[test]
 fn a_notification_does_not_go_to_one_that_was_cancelled() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     for left in [true, false] {
         let notify = Arc::new(Notify::new());
         let waits = tasks(&scheduler, 2, &notify, Notify::wait);
@@ -256,7 +256,7 @@ fn a_notification_does_not_go_to_one_that_was_cancelled() {
 
 #[test]
 fn a_group_is_waited_for_until_its_last_handle_is_dropped() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let group = WaitGroup::default();
     let (one, two) = (group.clone(), group.clone());
     let waits = [group.clone(), group].map(|group| scheduler.spawn(move || group.wait()));
@@ -273,7 +273,7 @@ fn a_group_is_waited_for_until_its_last_handle_is_dropped() {
 
 #[test]
 fn a_task_that_is_cancelled_while_it_waits_for_its_group_is_not_waited_for() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let group = WaitGroup::new();
     let (one, two) = (group.clone(), group.clone());
     let cancelled = scheduler.spawn(move || one.wait());

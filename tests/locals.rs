@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{settle, Dropped, Drops};
+use common::{scheduler, settle, Dropped, Drops};
 use multitask::task::{self, Builder};
-use multitask::{sleep, spawn, spawn_local, task_local, timeout, yield_now, Scheduler};
+use multitask::{sleep, spawn, spawn_local, task_local, timeout, yield_now};
 use std::cell::{Cell, RefCell};
 use std::panic::{catch_unwind, resume_unwind};
 use std::rc::Rc;
@@ -23,7 +23,7 @@ task_local! {
 
 #[test]
 fn each_task_has_its_own_value_and_keeps_it_while_others_run() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let tasks: Vec<_> = (0..50)
         .map(|n| {
             scheduler.spawn(move || {
@@ -85,7 +85,7 @@ fn values_are_dropped_with_their_task_however_it_ends_and_before_its_end_is_know
     task_local! {
         static SAYS: Says = Says(&DROPPED);
     }
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let ends: [fn(); 4] = [
         || (),
         || drop(catch_unwind(|| resume_unwind(Box::new(1)))),
@@ -135,7 +135,7 @@ fn a_value_that_another_task_holds_a_name_of_is_dropped_by_its_own() {
 
 #[test]
 fn a_child_inherits_a_clone_of_what_is_declared_so_and_nothing_else() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let handle = scheduler.handle();
     scheduler.block_on(move || {
         TRACE.scope(vec![1, 2], || {
@@ -174,7 +174,7 @@ fn what_a_task_that_never_began_inherited_is_dropped() {
         inherited static HELD: Held = Held { _held: None };
     }
     let held = std::sync::Arc::new(());
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let handle = scheduler.handle();
     HELD.scope(
         Held {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{ends, settle, OnDrop, Remote, LONG};
+use common::{ends, scheduler, settle, OnDrop, Remote, LONG};
 use multitask::sync::{Arc, LockTimeoutError, Mutex, MutexGuard, PoisonError, TryLockError};
 use multitask::task::{self, JoinHandle};
 use multitask::{sleep, spawn, timeout, yield_now, Scheduler, Timeout};
@@ -40,7 +40,7 @@ fn is_locked<T: ?Sized>(mutex: &Mutex<T>) -> bool {
 
 #[test]
 fn those_who_wait_get_the_mutex_in_the_order_in_which_they_came() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (mutex, log) = (Arc::new(Mutex::new(())), Log::default());
     for name in ["a", "b", "c", "d", "e"] {
         locker(&scheduler, &mutex, &log, name);
@@ -52,7 +52,7 @@ fn those_who_wait_get_the_mutex_in_the_order_in_which_they_came() {
 
 #[test]
 fn nobody_comes_between_two_tasks_of_a_thread_not_even_the_one_that_unlocks() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let mutex = Rc::new(Mutex::new(Vec::new()));
     for name in ["a", "b"] {
         let mutex = mutex.clone();
@@ -75,7 +75,7 @@ fn nobody_comes_between_two_tasks_of_a_thread_not_even_the_one_that_unlocks() {
 #[test]
 fn a_waiter_of_another_thread_is_overtaken_once_and_not_twice() {
     // Not another thread, but as good as one: it is run by hand.
-    let far = Scheduler::new().unwrap();
+    let far = scheduler();
     let (mutex, log) = (Arc::new(Mutex::new(())), Log::default());
     let guard = mutex.lock().unwrap();
     let first = locker(&far, &mutex, &log, "first");
@@ -103,7 +103,7 @@ fn a_waiter_of_another_thread_is_overtaken_once_and_not_twice() {
 #[test]
 fn a_waiter_that_comes_too_late_and_gives_up_leaves_the_mutex_to_the_next() {
     for own in [false, true] {
-        let far = Scheduler::new().unwrap();
+        let far = scheduler();
         let (mutex, log) = (Arc::new(Mutex::new(())), Log::default());
         let guard = mutex.lock().unwrap();
         let shared = mutex.clone();
@@ -139,7 +139,7 @@ fn panics<T>(f: impl FnOnce() -> T) {
 
 #[test]
 fn a_panic_while_it_is_held_poisons_and_the_value_is_still_there() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let mutex = Arc::new(Mutex::new(1));
     for in_a_task in [false, true] {
         let shared = mutex.clone();
@@ -175,7 +175,7 @@ fn a_panic_while_it_is_held_poisons_and_the_value_is_still_there() {
 
 #[test]
 fn a_task_that_is_cancelled_or_runs_out_of_time_unlocks_and_does_not_poison() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let mutex = Arc::new(Mutex::new(()));
     let shared = mutex.clone();
     let cancelled = scheduler.spawn(move || {
@@ -203,7 +203,7 @@ fn a_task_that_is_cancelled_or_runs_out_of_time_unlocks_and_does_not_poison() {
 
 #[test]
 fn a_panic_after_an_interruption_that_was_caught_poisons() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     // Caught by the scope, caught and dropped, and caught and raised again.
     for way in 0..3 {
         let mutex = Arc::new(Mutex::new(()));
@@ -267,12 +267,12 @@ fn a_bounded_lock_ends_when_its_time_is_up_and_not_before() {
         drop(mutex.try_lock().unwrap());
     };
     body();
-    Scheduler::new().unwrap().block_on(body);
+    scheduler().block_on(body);
 }
 
 #[test]
 fn in_a_destructor_that_unwinds_lock_waits_and_a_bounded_lock_says_cancelled() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let mutex = Arc::new(Mutex::new(()));
     let said = Rc::new(Cell::new(None));
     let (shared, answer) = (mutex.clone(), said.clone());
@@ -298,7 +298,7 @@ fn in_a_destructor_that_unwinds_lock_waits_and_a_bounded_lock_says_cancelled() {
 
 #[test]
 fn a_lock_in_a_destructor_that_panics_waits_though_its_task_is_cancelled_meanwhile() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let mutex = Arc::new(Mutex::new(()));
     let guard = mutex.lock().unwrap();
     let shared = mutex.clone();
@@ -413,7 +413,7 @@ fn a_task_that_only_locks_and_unlocks_starves_nobody() {
     ];
     for spin in spins {
         ends(move || {
-            let scheduler = Scheduler::new().unwrap();
+            let scheduler = scheduler();
             let spinner = scheduler.spawn(move || {
                 let mutex = Mutex::new(());
                 loop {

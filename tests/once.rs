@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{ends, settle, Drops, Remote, LONG};
+use common::{ends, scheduler, settle, Drops, Remote, LONG};
 use multitask::sync::{Arc, LazyLock, Once, OnceLock};
-use multitask::{sleep, spawn, task, timeout, yield_now, Scheduler, Timeout};
+use multitask::{sleep, spawn, task, timeout, yield_now, Timeout};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
@@ -25,7 +25,7 @@ fn panics<T>(f: impl FnOnce() -> T) -> String {
 
 #[test]
 fn one_initializer_runs_and_all_wait_until_it_has_returned() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (once, runs) = (Arc::new(Once::new()), Arc::new(AtomicUsize::new(0)));
     let handles = [(); 4].map(|()| {
         let (once, runs) = (once.clone(), runs.clone());
@@ -71,7 +71,7 @@ fn a_panic_poisons_until_somebody_forces_it() {
 
 #[test]
 fn a_panic_reaches_those_who_wait_and_not_those_who_wait_by_force() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let once = Arc::new(Once::new());
     let with = |f: fn(&Once)| {
         let once = once.clone();
@@ -103,7 +103,7 @@ fn a_panic_reaches_those_who_wait_and_not_those_who_wait_by_force() {
 
 #[test]
 fn a_task_that_is_cancelled_in_the_initializer_leaves_it_to_the_next_as_it_was() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     for poisoned in [false, true] {
         let once = Arc::new(Once::new());
         if poisoned {
@@ -136,7 +136,7 @@ fn an_initializer_that_runs_out_of_a_scope_is_followed_by_another() {
     let once = Once::new();
     let expires = || timeout(SHORT, || once.call_once(|| sleep(LONG)));
     assert_eq!(expires(), Err(Timeout));
-    assert_eq!(Scheduler::new().unwrap().block_on(expires), Err(Timeout));
+    assert_eq!(scheduler().block_on(expires), Err(Timeout));
     once.call_once(|| ());
     assert!(once.is_completed());
 }
@@ -146,7 +146,7 @@ fn an_initializer_that_calls_its_own_once_panics_instead_of_waiting() {
     static ONCE: Once = Once::new();
     let calls = || ONCE.call_once(|| ONCE.call_once(|| ()));
     assert_eq!(panics(calls), "an initializer waits for itself");
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let calls = || ONCE.call_once_force(|_| ONCE.call_once(|| ()));
     let error = scheduler.block_on(|| spawn(calls).join()).unwrap_err();
     assert_eq!(error.message(), Some("an initializer waits for itself"));
@@ -220,7 +220,7 @@ impl<T> EqAddress for T {
 
 #[test]
 fn an_initializer_that_panics_or_is_cancelled_leaves_the_cell_empty_for_the_next() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let cell = Arc::new(OnceLock::new());
     panics(|| *cell.get_or_init(|| panic!()));
     let shared = cell.clone();
@@ -253,7 +253,7 @@ fn a_lazy_value_is_computed_at_its_first_use_by_one() {
         10 + RUNS.fetch_add(1, SeqCst)
     });
     assert_eq!((RUNS.load(SeqCst), LazyLock::get(&LAZY)), (0, None));
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let tasks = [(); 3].map(|()| scheduler.spawn(|| *LAZY));
     scheduler.run().unwrap();
     assert_eq!(tasks.map(|task| task.join().unwrap()), [10; 3]);
@@ -277,7 +277,7 @@ fn a_lazy_initializer_that_panics_poisons() {
 
 #[test]
 fn a_lazy_initializer_is_not_interrupted_and_its_task_is_afterwards() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     static LAZY: LazyLock<i32> = LazyLock::new(|| {
         task::park();
         5

@@ -2,10 +2,10 @@
 
 mod common;
 
-use common::{ends, settle, Drops, OnDrop, Remote, LONG};
+use common::{ends, scheduler, settle, Drops, OnDrop, Remote, LONG};
 use multitask::sync::oneshot::{self, RecvTimeoutError, TryRecvError};
 use multitask::sync::{mpsc, Queue};
-use multitask::{select, spawn, task, timeout, yield_now, Scheduler, Timeout};
+use multitask::{select, spawn, task, timeout, yield_now, Timeout};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::thread;
@@ -18,7 +18,7 @@ fn the_message_arrives_whoever_comes_first() {
     let (sender, receiver) = oneshot::channel();
     sender.send('a').unwrap();
     assert_eq!(receiver.recv(), Ok('a'));
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (sender, receiver) = oneshot::channel();
     let waiting = scheduler.spawn(|| receiver.recv());
     settle(&scheduler);
@@ -30,7 +30,7 @@ fn the_message_arrives_whoever_comes_first() {
 
 #[test]
 fn a_receiver_hears_that_the_sender_is_gone() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (sender, receiver) = oneshot::channel::<()>();
     let waiting = scheduler.spawn(|| receiver.recv());
     settle(&scheduler);
@@ -81,7 +81,7 @@ fn a_receiver_whose_time_is_up_can_be_used_again() {
         assert_eq!(receiver.recv_timeout(Duration::ZERO).unwrap(), 7);
     };
     body();
-    Scheduler::new().unwrap().block_on(body);
+    scheduler().block_on(body);
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn the_ends_and_their_errors_say_what_stds_say() {
 
 #[test]
 fn a_receiver_that_is_interrupted_drops_the_message_or_has_it() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let drops = Drops::default();
     for (count, sent_first) in [(1, false), (2, true)] {
         let (sender, receiver) = oneshot::channel();
@@ -148,7 +148,7 @@ fn a_receiver_that_is_interrupted_drops_the_message_or_has_it() {
 
 #[test]
 fn in_a_destructor_a_cancelled_task_waits_for_the_message() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (sender, receiver) = oneshot::channel();
     let (answer, answered) = oneshot::channel();
     let mut ends = Some((receiver, answer));
@@ -230,7 +230,7 @@ fn allocations(work: impl FnOnce()) -> usize {
 
 #[test]
 fn a_channel_for_one_message_is_one_allocation() {
-    Scheduler::new().unwrap().block_on(|| {
+    scheduler().block_on(|| {
         let sent_first = allocations(|| {
             let (sender, receiver) = oneshot::channel();
             sender.send([0u64; 9]).unwrap();

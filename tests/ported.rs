@@ -4,8 +4,7 @@
 
 mod common;
 
-use common::ends;
-use multitask::Scheduler;
+use common::{ends, scheduler};
 use std::collections::BTreeMap;
 
 #[path = "ported"]
@@ -39,7 +38,7 @@ fn a_threaded_server_and_its_clients_do_with_tasks_what_they_do_with_threads() {
         let expected = told!(with_threads::server::run());
         let on_plain_thread = told!(with_tasks::server::run());
         assert_eq!(on_plain_thread, expected);
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         let in_task = scheduler.spawn(|| told!(with_tasks::server::run()));
         scheduler.run().unwrap();
         assert_eq!(in_task.join().unwrap(), expected);

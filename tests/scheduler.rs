@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{ends, settle, Drops, OnDrop, Random, Remote, LONG};
+use common::{ends, scheduler, settle, Drops, OnDrop, Random, Remote, LONG};
 use multitask::net::{TcpListener, TcpStream};
 use multitask::{sleep, spawn, task, timeout, yield_now, JoinError, JoinHandle, Scheduler, Stats};
 use std::cell::{Cell, RefCell};
@@ -27,7 +27,7 @@ fn pair() -> (TcpStream, std::net::TcpStream) {
 
 #[test]
 fn run_returns_when_all_tasks_have_ended_and_can_be_called_again() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     scheduler.run().unwrap();
     let count = Rc::new(Cell::new(0));
     for round in 1..4 {
@@ -47,7 +47,7 @@ fn run_returns_when_all_tasks_have_ended_and_can_be_called_again() {
 
 #[test]
 fn run_called_by_an_own_task_is_an_error_and_turn_yields() {
-    let scheduler = Rc::new(Scheduler::new().unwrap());
+    let scheduler = Rc::new(scheduler());
     let (own, order) = (scheduler.clone(), Rc::new(RefCell::new(Vec::new())));
     let seen = order.clone();
     scheduler.spawn_local(move || {
@@ -69,8 +69,8 @@ fn run_called_by_an_own_task_is_an_error_and_turn_yields() {
 #[test]
 fn a_scheduler_that_stands_below_another_one_is_not_run_again_from_there() {
     // A task of `outer` runs `inner`, and a task of that one calls back.
-    let outer = Rc::new(Scheduler::new().unwrap());
-    let inner = Rc::new(Scheduler::new().unwrap());
+    let outer = Rc::new(scheduler());
+    let inner = Rc::new(scheduler());
     let (below, between) = (outer.clone(), inner.clone());
     let handle = outer.spawn_local(move || {
         let below = below.clone();
@@ -87,7 +87,7 @@ fn a_scheduler_that_stands_below_another_one_is_not_run_again_from_there() {
     assert_eq!(handle.join().unwrap().join().unwrap(), 5);
     // The same for the thread's default scheduler.
     let called = spawn(|| {
-        let inner = Scheduler::new().unwrap();
+        let inner = scheduler();
         inner.block_on(|| multitask::run().is_err())
     });
     assert!(called.join().unwrap());
@@ -118,7 +118,7 @@ fn a_turn_runs_each_ready_task_once() {
 
 #[test]
 fn a_turn_without_time_sees_timers_that_are_due() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let deadline = Instant::now() + Duration::from_millis(1);
     let sleeper = scheduler.spawn(move || multitask::sleep_until(deadline));
     settle(&scheduler);
@@ -131,7 +131,7 @@ fn a_turn_without_time_sees_timers_that_are_due() {
 
 #[test]
 fn a_turn_waits_for_as_long_as_it_was_told_and_no_longer() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     scheduler.spawn(task::park);
     settle(&scheduler);
     let start = Instant::now();
@@ -180,7 +180,7 @@ fn stats_count_tasks_by_what_they_wait_for() {
 #[test]
 fn a_task_that_spins_starves_neither_scopes_nor_messages() {
     ends(|| {
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         let done = Rc::new(Cell::new(0));
         let spinners: Vec<_> = (0..3)
             .map(|_| {
@@ -215,7 +215,7 @@ fn a_task_that_spins_starves_neither_scopes_nor_messages() {
 #[test]
 fn a_task_that_always_finds_data_lets_the_others_run() {
     ends(|| {
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         let enough = Rc::new(Cell::new(false));
         let stop = enough.clone();
         scheduler.spawn_local(move || {
@@ -242,7 +242,7 @@ fn a_task_that_always_finds_data_lets_the_others_run() {
 #[test]
 fn threads_that_wake_and_cancel_without_end_do_not_starve_the_tasks() {
     ends(|| {
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         let enough = Arc::new(AtomicBool::new(false));
         let stop = enough.clone();
         let deaf = Arc::new(scheduler.spawn(move || {
@@ -283,7 +283,7 @@ fn threads_that_wake_and_cancel_without_end_do_not_starve_the_tasks() {
 
 #[test]
 fn block_on_borrows_and_returns_what_need_not_be_static() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let mut numbers = vec![1, 2, 3];
     let last: &mut i32 = scheduler.block_on(|| {
         sleep(Duration::from_micros(100));
@@ -297,7 +297,7 @@ fn block_on_borrows_and_returns_what_need_not_be_static() {
 
 #[test]
 fn block_on_leaves_the_other_tasks_where_they_are() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let steps = Rc::new(Cell::new(0));
     let count = steps.clone();
     scheduler.spawn_local(move || {
@@ -314,7 +314,7 @@ fn block_on_leaves_the_other_tasks_where_they_are() {
 
 #[test]
 fn a_panic_in_block_on_comes_out_of_it() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     for wait in [false, true] {
         let panic = catch_unwind(AssertUnwindSafe(|| {
             scheduler.block_on(|| {
@@ -331,7 +331,7 @@ fn a_panic_in_block_on_comes_out_of_it() {
 
 #[test]
 fn block_on_in_a_task_of_another_scheduler_runs_to_its_end() {
-    let outer = Scheduler::new().unwrap();
+    let outer = scheduler();
     let steps = Rc::new(Cell::new(0));
     let count = steps.clone();
     outer.spawn_local(move || loop {
@@ -341,7 +341,7 @@ fn block_on_in_a_task_of_another_scheduler_runs_to_its_end() {
     let seen = steps.clone();
     let nested = outer.spawn_local(move || {
         let me = task::current().id();
-        let inner = Scheduler::new().unwrap();
+        let inner = scheduler();
         let before = seen.get();
         let local = 5;
         let value = inner.block_on(|| {
@@ -366,7 +366,7 @@ fn block_on_in_a_task_of_another_scheduler_runs_to_its_end() {
 #[test]
 fn block_on_panics_if_its_scheduler_is_shut_down_and_only_after_its_task_has_unwound() {
     ends(|| {
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         let drops = Drops::default();
         let (handle, (tell, told)) = (scheduler.handle(), mpsc::channel());
         let thread = thread::spawn(move || {
@@ -394,7 +394,7 @@ fn block_on_panics_if_its_scheduler_is_shut_down_and_only_after_its_task_has_unw
 #[test]
 fn dropping_a_scheduler_runs_the_destructors_of_its_tasks_wherever_they_wait() {
     let drops = Drops::default();
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (near, _far) = pair();
     let mut stream = near.try_clone().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -436,7 +436,7 @@ fn dropping_a_scheduler_runs_the_destructors_of_its_tasks_wherever_they_wait() {
 #[test]
 fn dropping_a_scheduler_waits_for_destructors_that_wait() {
     let drops = Drops::default();
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let mut one = Some(drops.one());
     let inner = drops.clone();
     scheduler.spawn(move || {
@@ -464,7 +464,7 @@ fn dropping_a_scheduler_waits_for_destructors_that_wait() {
 
 #[test]
 fn a_scheduler_is_dropped_inside_of_a_task_of_another() {
-    let outer = Scheduler::new().unwrap();
+    let outer = scheduler();
     let drops = Drops::default();
     for wait in [
         task::park as fn(),
@@ -477,7 +477,7 @@ fn a_scheduler_is_dropped_inside_of_a_task_of_another() {
         let before = drops.count();
         let (mut one, two) = (Some(drops.one()), drops.one());
         let inner = outer.spawn_local(move || {
-            let inner = Scheduler::new().unwrap();
+            let inner = scheduler();
             let child = inner.spawn(move || {
                 let _slow = OnDrop(move || {
                     sleep(Duration::from_micros(100));
@@ -502,7 +502,7 @@ fn a_scheduler_is_dropped_inside_of_a_task_of_another() {
     let one = drops.one();
     let before = drops.count();
     let holder = outer.spawn_local(move || {
-        let inner = Scheduler::new().unwrap();
+        let inner = scheduler();
         inner.spawn(move || {
             let _one = one;
             task::park();
@@ -521,7 +521,7 @@ fn wakers_may_come_while_a_scheduler_is_dropped_and_after() {
     ends(|| {
         let stop = Arc::new(AtomicBool::new(false));
         for _ in 0..300 {
-            let scheduler = Scheduler::new().unwrap();
+            let scheduler = scheduler();
             let drops = Drops::default();
             let tasks: Vec<_> = (0..4)
                 .map(|_| {
@@ -561,7 +561,7 @@ fn many_threads_spawn_through_a_handle_before_and_while_it_runs() {
     ends(|| {
         const THREADS: usize = 4;
         const EACH: usize = 2_000;
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         let before: Vec<_> = {
             let handle = scheduler.handle();
             let early = thread::spawn(move || (0..10).map(|n| handle.spawn(move || n)).collect());
@@ -650,7 +650,7 @@ fn spawns_race_with_the_end_of_the_scheduler_and_each_gets_an_answer() {
         let drops = Drops::default();
         let mut spawned = 0;
         for _ in 0..200 {
-            let scheduler = Scheduler::new().unwrap();
+            let scheduler = scheduler();
             let threads: Vec<_> = (0..2)
                 .map(|_| {
                     let (handle, drops) = (scheduler.handle(), drops.clone());
@@ -689,7 +689,7 @@ fn spawns_race_with_the_end_of_the_scheduler_and_each_gets_an_answer() {
 #[test]
 fn a_shutdown_from_another_thread_ends_the_run() {
     ends(|| {
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         let drops = Drops::default();
         for n in 0..100 {
             let one = drops.one();
@@ -729,7 +729,7 @@ fn homes_are_used_again_by_later_schedulers_without_old_messages() {
     ends(|| {
         let mut kept = Vec::new();
         for round in 0..200 {
-            let scheduler = Scheduler::new().unwrap();
+            let scheduler = scheduler();
             let ended = scheduler.spawn(move || round);
             let parked = scheduler.spawn(task::park);
             settle(&scheduler);
@@ -927,7 +927,7 @@ fn a_socket_outlives_the_scheduler_that_used_it_first() {
         let (near, mut far) = pair();
         let near = Arc::new(near);
         for round in 0..5 {
-            let scheduler = Scheduler::new().unwrap();
+            let scheduler = scheduler();
             let stream = near.clone();
             let reader = scheduler.spawn(move || {
                 let mut byte = [0];
@@ -950,9 +950,9 @@ fn a_socket_outlives_the_scheduler_that_used_it_first() {
 #[test]
 fn a_plain_thread_that_joins_a_task_of_its_own_scheduler_runs_it() {
     ends(|| {
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         let beside = scheduler.spawn(|| sleep(Duration::from_millis(1)));
-        let other = Scheduler::new().unwrap();
+        let other = common::scheduler();
         let handle = other.spawn(|| {
             sleep(Duration::from_millis(5));
             1

@@ -2,11 +2,11 @@
 
 mod common;
 
-use common::{ends, settle, Remote, LONG};
+use common::{ends, scheduler, settle, Remote, LONG};
 use multitask::select::{Select, TrySelectError};
 use multitask::sync::{mpmc, mpsc, oneshot, GetError, PutError, Queue};
 use multitask::task::{self, JoinHandle};
-use multitask::{select, spawn, yield_now, Scheduler};
+use multitask::{select, spawn, yield_now};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -89,7 +89,7 @@ fn a_closed_channel_is_ready_and_says_so() {
 
 #[test]
 fn a_close_ends_the_wait_for_each_side() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (sender, receiver) = mpsc::channel::<()>();
     let (full, kept) = mpsc::sync_channel::<u8>(0);
     let told = [
@@ -109,7 +109,7 @@ fn a_close_ends_the_wait_for_each_side() {
 
 #[test]
 fn a_message_that_comes_ends_the_wait() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (sender, receiver) = mpsc::sync_channel(0);
     let (_other, silent) = mpsc::channel::<()>();
     let waiting = scheduler.spawn(move || {
@@ -128,7 +128,7 @@ fn a_message_that_comes_ends_the_wait() {
 
 #[test]
 fn room_that_comes_ends_the_wait_and_is_kept() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (sender, receiver) = mpsc::sync_channel(1);
     sender.send(1).unwrap();
     let shared = sender.clone();
@@ -145,7 +145,7 @@ fn room_that_comes_ends_the_wait_and_is_kept() {
 
 #[test]
 fn with_a_capacity_of_zero_a_selected_send_and_a_recv_meet() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     // The sender comes first, then the receiver; each of the other kind, and both of this one.
     for (sends_first, both) in [(true, false), (false, false), (true, true), (false, true)] {
         let (sender, receiver) = mpsc::sync_channel(0);
@@ -184,7 +184,7 @@ fn with_a_capacity_of_zero_a_selected_send_and_a_recv_meet() {
 
 #[test]
 fn nobody_meets_himself() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     for receives_first in [true, false] {
         let (sender, receiver) = mpmc::sync_channel(0);
         let waits = scheduler.spawn({
@@ -213,7 +213,7 @@ fn nobody_meets_himself() {
 
 #[test]
 fn a_receiver_that_called_a_selecting_sender_is_served_by_that_one() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (sender, receiver) = mpmc::sync_channel(0);
     let selects = {
         let sender = sender.clone();
@@ -237,7 +237,7 @@ fn a_receiver_that_called_a_selecting_sender_is_served_by_that_one() {
 
 #[test]
 fn a_sender_that_was_called_by_a_receiver_that_is_gone_waits_on() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (sender, receiver) = mpmc::sync_channel(0);
     let sends = scheduler
         .spawn(move || select! { send(sender, 1) -> sent => sent, after(LONG) => unreachable!() });
@@ -280,7 +280,7 @@ fn a_descriptor_is_chosen_when_it_is_ready_and_not_before() {
     };
     ends(move || {
         body();
-        Scheduler::new().unwrap().block_on(body);
+        scheduler().block_on(body);
     });
 }
 
@@ -311,7 +311,7 @@ fn data_that_comes_later_ends_the_wait_of_a_task_and_of_a_thread() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (_sender, silent) = mpsc::channel();
         let asks = thread::spawn(move || ask(theirs));
-        Scheduler::new().unwrap().block_on(|| read(ours, silent));
+        scheduler().block_on(|| read(ours, silent));
         asks.join().unwrap();
     });
 }
@@ -333,7 +333,7 @@ fn a_message_ends_the_wait_of_a_plain_thread_that_waits_for_a_descriptor_too() {
 
 #[test]
 fn the_end_of_a_task_is_chosen_and_its_result_is_what_join_says() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (sender, receiver) = mpsc::channel::<()>();
     let slow = scheduler.spawn(task::park);
     let quick = scheduler.spawn(|| {
@@ -369,7 +369,7 @@ fn a_plain_thread_runs_the_scheduler_whose_task_it_waits_for() {
             }
         };
         assert_eq!(body(spawn(|| 1)), 1);
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         assert_eq!(body(scheduler.spawn(|| 2)), 2);
         let remote = Remote::start();
         assert_eq!(body(remote.handle.spawn(|| 3)), 3);
@@ -400,7 +400,7 @@ fn the_earliest_moment_is_chosen_and_not_before_its_time() {
         assert!(start.elapsed() >= SHORT);
     };
     body();
-    Scheduler::new().unwrap().block_on(body);
+    scheduler().block_on(body);
 }
 
 #[test]
@@ -563,7 +563,7 @@ fn an_operation_that_is_dropped_is_undone() {
 
 #[test]
 fn a_message_that_came_back_is_received_first_and_no_more_come_in_meanwhile() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (sender, receiver) = mpmc::sync_channel(1);
     for n in 0..3 {
         let sender = sender.clone();
@@ -582,7 +582,7 @@ fn a_message_that_came_back_is_received_first_and_no_more_come_in_meanwhile() {
 
 #[test]
 fn an_operation_that_is_dropped_after_a_wait_is_undone() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     // What was handed over goes to the next one.
     let (sender, receiver) = mpmc::sync_channel(0);
     let (first, second) = (receiver.clone(), receiver);
@@ -623,7 +623,7 @@ fn an_operation_that_is_dropped_after_a_wait_is_undone() {
 
 #[test]
 fn a_value_that_panics_while_it_is_made_gives_room_and_receiver_back() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     for capacity in [0, 1] {
         let (sender, receiver) = mpsc::sync_channel(capacity);
         let (first, second) = (sender.clone(), sender);
@@ -662,7 +662,7 @@ fn an_operation_is_completed_on_what_it_was_about() {
 
 #[test]
 fn descriptors_and_tasks_are_arms_of_a_select_too() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     scheduler.block_on(|| {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let ends = spawn(yield_now);
@@ -710,7 +710,7 @@ fn of_several_arms_that_are_ready_each_is_chosen() {
 
 #[test]
 fn who_waits_in_a_select_is_served_in_the_order_in_which_all_came() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (sender, receiver) = mpmc::sync_channel(1);
     let log = Rc::new(RefCell::new(Vec::new()));
     for number in 0..6 {

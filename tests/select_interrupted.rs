@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{ends, settle, Crowd, Dropped, Drops, OnDrop, Random, LONG};
+use common::{ends, scheduler, settle, Crowd, Dropped, Drops, OnDrop, Random, LONG};
 use multitask::sync::{mpmc, mpsc, oneshot, Queue};
 use multitask::{select, spawn, task, timeout, timeout_at, yield_now, Scheduler, Timeout};
 use std::cell::Cell;
@@ -50,7 +50,7 @@ fn waits(drops: &Drops) -> Vec<Box<dyn FnOnce() + Send>> {
 
 #[test]
 fn a_wait_that_is_cancelled_or_expires_unwinds_and_leaves_nothing_behind() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     for scoped in [false, true] {
         let (drops, unwound) = (Drops::default(), Drops::default());
         for (count, wait) in waits(&drops).into_iter().enumerate() {
@@ -78,7 +78,7 @@ fn a_wait_that_is_cancelled_or_expires_unwinds_and_leaves_nothing_behind() {
 
 #[test]
 fn what_comes_after_an_interruption_goes_to_the_next_one() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (sender, receiver) = mpmc::sync_channel(0);
     let first = {
         let receiver = receiver.clone();
@@ -99,7 +99,7 @@ fn what_comes_after_an_interruption_goes_to_the_next_one() {
 
 #[test]
 fn in_a_destructor_a_cancelled_task_selects_for_real() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (sender, receiver) = mpsc::channel();
     let got = Rc::new(Cell::new(0));
     let seen = got.clone();

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{ends, settle, OnDrop, Remote, LONG};
+use common::{ends, scheduler, settle, OnDrop, Remote, LONG};
 use multitask::sync::{AcquireError, Arc, Mutex, Semaphore, TryAcquireError};
 use multitask::task::{self, JoinHandle};
 use multitask::{spawn, timeout, yield_now, Scheduler, Timeout};
@@ -62,7 +62,7 @@ fn permits_are_taken_and_given_back() {
 
 #[test]
 fn a_request_for_many_is_not_starved_by_those_for_few() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (semaphore, log) = (Arc::new(Semaphore::new(3)), Log::default());
     let [first, second] = [1, 1].map(|n| acquirer(&scheduler, &semaphore, &log, n));
     let many = acquirer(&scheduler, &semaphore, &log, 3);
@@ -87,7 +87,7 @@ fn a_request_for_many_is_not_starved_by_those_for_few() {
 
 #[test]
 fn permits_that_are_added_serve_all_they_are_enough_for_in_order() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (semaphore, log) = (Arc::new(Semaphore::new(0)), Log::default());
     for permits in [1, 2, 3, 4] {
         acquirer(&scheduler, &semaphore, &log, permits);
@@ -100,7 +100,7 @@ fn permits_that_are_added_serve_all_they_are_enough_for_in_order() {
 
 #[test]
 fn one_that_gives_up_lets_those_behind_it_be_served() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (semaphore, log) = (Arc::new(Semaphore::new(2)), Log::default());
     let many = acquirer(&scheduler, &semaphore, &log, 3);
     acquirer(&scheduler, &semaphore, &log, 1);
@@ -114,7 +114,7 @@ fn one_that_gives_up_lets_those_behind_it_be_served() {
 
 #[test]
 fn closing_tells_those_who_wait_and_those_who_come() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let semaphore = Arc::new(Semaphore::new(1));
     let permit = semaphore.acquire().unwrap();
     let shared = semaphore.clone();
@@ -141,7 +141,7 @@ fn closing_tells_those_who_wait_and_those_who_come() {
 
 #[test]
 fn a_permit_given_before_closing_arrives() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let semaphore = Arc::new(Semaphore::new(0));
     let shared = semaphore.clone();
     let waits = scheduler.spawn(move || shared.acquire().map(drop));
@@ -186,12 +186,12 @@ fn a_bounded_wait_ends_when_its_time_is_up_and_not_before() {
         );
     };
     body();
-    Scheduler::new().unwrap().block_on(body);
+    scheduler().block_on(body);
 }
 
 #[test]
 fn in_a_destructor_that_unwinds_a_wait_says_cancelled() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let semaphore = Arc::new(Semaphore::new(0));
     let said = Arc::new(Mutex::new(None));
     let (shared, answer) = (semaphore.clone(), said.clone());

@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{ends, settle, Drops, OnDrop};
+use common::{ends, scheduler, settle, Drops, OnDrop};
 use multitask::task::{self, Builder, JoinSet};
-use multitask::{sleep, spawn, timeout, yield_now, Scheduler, Timeout};
+use multitask::{sleep, spawn, timeout, yield_now, Timeout};
 use std::cell::Cell;
 use std::num::NonZeroUsize;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
@@ -40,7 +40,7 @@ fn results_come_in_the_order_in_which_the_tasks_end() {
 
 #[test]
 fn every_end_is_reported_once_panics_and_cancels_and_tasks_that_never_began() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     scheduler.block_on(|| {
         let mut set = JoinSet::new();
         set.spawn(|| 1);
@@ -65,7 +65,7 @@ fn every_end_is_reported_once_panics_and_cancels_and_tasks_that_never_began() {
 
 #[test]
 fn a_limit_holds_and_is_used_up() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (running, most) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
     scheduler.block_on(|| {
         let mut set = JoinSet::with_limit(limit(3));
@@ -88,7 +88,7 @@ fn a_wait_for_room_or_for_a_result_that_is_interrupted_loses_nothing() {
     ends(|| {
         // At the first suspension, at the second, and so on.
         for turns in 0..12 {
-            let scheduler = Scheduler::new().unwrap();
+            let scheduler = scheduler();
             let drops = Drops::default();
             let begun = Rc::new(Cell::new(0));
             let (count, ended) = (begun.clone(), drops.clone());
@@ -137,7 +137,7 @@ fn a_time_limit_of_a_join_leaves_the_tasks_in_the_set() {
 
 #[test]
 fn dropping_a_set_cancels_its_tasks_and_detaching_does_not() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let (cancelled, done) = (Drops::default(), Drops::default());
     scheduler.block_on(|| {
         let mut set = JoinSet::new();
@@ -191,7 +191,7 @@ fn a_set_is_filled_and_emptied_by_a_plain_thread() {
 fn a_set_moves_to_another_thread_and_is_emptied_there() {
     ends(|| {
         for _ in 0..50 {
-            let scheduler = Scheduler::new().unwrap();
+            let scheduler = scheduler();
             let set = scheduler.block_on(|| {
                 let mut set = JoinSet::new();
                 for n in 0..10 {

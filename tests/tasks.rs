@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{ends, settle, Drops, OnDrop, Random, Remote, LONG};
+use common::{ends, scheduler, settle, Drops, OnDrop, Random, Remote, LONG};
 use multitask::task::{self, Builder, JoinTimeoutError, Task};
 use multitask::{sleep, spawn, spawn_local, timeout, yield_now, JoinError, JoinHandle, Scheduler};
 use std::cell::{Cell, RefCell};
@@ -22,7 +22,7 @@ const SHORT: Duration = Duration::from_millis(5);
 #[test]
 fn a_task_returns_its_value_to_whoever_joins_it() {
     assert_eq!(spawn(|| 5).join().unwrap(), 5);
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     assert_eq!(
         scheduler.block_on(|| spawn(|| spawn(|| 5).join().unwrap()).join().unwrap()),
         5
@@ -35,7 +35,7 @@ fn a_task_returns_its_value_to_whoever_joins_it() {
 
 #[test]
 fn a_panic_comes_out_at_join_with_the_payload_that_was_thrown() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     scheduler.block_on(|| {
         let literal = spawn(|| panic!("literal")).join().unwrap_err();
         assert_eq!(literal.message(), Some("literal"));
@@ -97,7 +97,7 @@ fn closures_and_results_of_every_size_and_alignment_arrive_intact() {
         assert!(aligned(&value) && value.0 == bytes);
         assert!(capture.join().unwrap());
     }
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     scheduler.block_on(|| {
         let half = |bytes| Half(bytes);
         let (value, other) = (half([7; 32]), half([8; 32]));
@@ -186,7 +186,7 @@ fn a_result_is_dropped_exactly_once_however_the_handle_goes() {
 fn destructors_of_results_may_panic_spawn_and_wait() {
     ends(|| {
         let drops = Drops::default();
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         for waits_first in [false, true] {
             let before = drops.count();
             let result = || {
@@ -242,7 +242,7 @@ fn destructors_of_results_may_panic_spawn_and_wait() {
 
 #[test]
 fn a_closure_that_never_runs_may_spawn_wait_and_panic_as_it_is_dropped() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let drops = Drops::default();
     let one = drops.one();
     let waits = OnDrop(move || {
@@ -266,7 +266,7 @@ fn a_closure_that_never_runs_may_spawn_wait_and_panic_as_it_is_dropped() {
 
 #[test]
 fn a_panic_payload_whose_destructor_panics_harms_nobody() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let throw = || std::panic::panic_any(OnDrop(|| panic!("a payload's destructor")));
     drop(scheduler.spawn(throw));
     let ended = scheduler.spawn(throw);
@@ -280,7 +280,7 @@ fn a_panic_payload_whose_destructor_panics_harms_nobody() {
 
 #[test]
 fn join_timeout_gives_the_handle_back_until_the_task_has_ended() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     scheduler.block_on(|| {
         let mut handle = spawn(|| {
             task::park();
@@ -310,7 +310,7 @@ fn join_timeout_gives_the_handle_back_until_the_task_has_ended() {
 
 #[test]
 fn a_finished_task_is_joined_even_with_no_time_at_all() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let handle = scheduler.spawn(|| 5);
     scheduler.run().unwrap();
     assert_eq!(handle.join_timeout(Duration::ZERO).unwrap(), 5);
@@ -319,7 +319,7 @@ fn a_finished_task_is_joined_even_with_no_time_at_all() {
 #[test]
 fn a_timer_and_an_end_in_the_same_turn_lose_no_result() {
     // The joiner's deadline passes in the turn in which the task ends, before or after it.
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     scheduler.block_on(|| {
         let mut random = Random::new(1);
         for round in 0..2_000 {
@@ -339,7 +339,7 @@ fn a_timer_and_an_end_in_the_same_turn_lose_no_result() {
 
 #[test]
 fn a_join_that_is_unwound_detaches_the_task() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let drops = Drops::default();
     scheduler.block_on(|| {
         let one = drops.one();
@@ -359,7 +359,7 @@ fn a_join_that_is_unwound_detaches_the_task() {
 
 #[test]
 fn a_task_that_joins_itself_can_still_be_cancelled() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let slot = Rc::new(RefCell::new(None::<JoinHandle<()>>));
     let own = slot.clone();
     let drops = Drops::default();
@@ -397,7 +397,7 @@ fn ids_are_unique_among_tasks_and_threads_for_ever() {
         thread::spawn(move || {
             note(&ids);
             for _ in 0..3 {
-                let scheduler = Scheduler::new().unwrap();
+                let scheduler = scheduler();
                 for _ in 0..200 {
                     let ids = ids.clone();
                     scheduler.spawn(move || note(&ids));
@@ -485,7 +485,7 @@ fn a_stack_is_as_large_as_was_asked() {
 
 #[test]
 fn a_local_task_may_hold_what_is_not_send() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let count = Rc::new(Cell::new(0));
     for _ in 0..10 {
         let count = count.clone();
@@ -509,7 +509,7 @@ fn a_local_task_may_hold_what_is_not_send() {
 
 #[test]
 fn tasks_run_first_in_first_out() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let order = Rc::new(RefCell::new(String::new()));
     for word in ["hello", "goodbye"] {
         let order = order.clone();
@@ -526,7 +526,7 @@ fn tasks_run_first_in_first_out() {
 
 #[test]
 fn yielding_goes_behind_all_that_is_ready() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let order = Rc::new(RefCell::new(Vec::new()));
     let note = |n: usize| {
         let order = order.clone();
@@ -553,7 +553,7 @@ fn yielding_goes_behind_all_that_is_ready() {
 
 #[test]
 fn a_spawned_task_does_not_start_before_its_spawner_waits() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     scheduler.block_on(|| {
         let started = Arc::new(AtomicBool::new(false));
         let seen = started.clone();
@@ -568,7 +568,7 @@ fn a_spawned_task_does_not_start_before_its_spawner_waits() {
 
 #[test]
 fn an_unpark_before_the_park_is_not_lost_and_many_are_one() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let parks = Rc::new(Cell::new(0));
     let count = parks.clone();
     let handle = scheduler.spawn_local(move || loop {
@@ -612,7 +612,7 @@ fn parking_with_a_time_limit_ends_by_it_and_keeps_a_token_that_comes_later() {
 #[test]
 fn a_token_that_comes_when_the_time_is_up_is_kept_for_the_next_park() {
     ends(|| {
-        let scheduler = Rc::new(Scheduler::new().unwrap());
+        let scheduler = Rc::new(scheduler());
         let late = scheduler.spawn(|| {
             task::park_timeout(Duration::from_millis(1));
             task::park();
@@ -825,7 +825,7 @@ fn scoped_timeouts_race_with_ends_on_another_thread() {
         let remote = Remote::start();
         let drops = Drops::default();
         let mut random = Random::new(3);
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         let handle = remote.handle.clone();
         let count = drops.clone();
         scheduler.block_on(move || {
@@ -868,12 +868,7 @@ fn the_destructor_of_a_thread_local_may_use_the_library() {
                     task::current().unpark();
                     task::park();
                     assert_eq!(handle.spawn(|| 5).join().unwrap(), 5);
-                    assert_eq!(
-                        Scheduler::new()
-                            .unwrap()
-                            .block_on(|| spawn(|| 5).join().unwrap()),
-                        5
-                    );
+                    assert_eq!(scheduler().block_on(|| spawn(|| 5).join().unwrap()), 5);
                     // There may be a default scheduler, or none any more.
                     if let Ok(child) = Builder::new().spawn(|| 5) {
                         assert_eq!(child.join().unwrap(), 5);

@@ -299,7 +299,7 @@ fn a_program_gets_the_same_answers_from_both_on_a_thread_and_in_a_task() {
 
 #[test]
 fn a_hundred_clients_are_echoed_by_tasks_of_one_thread() {
-    in_tasks(|| {
+    in_tasks_of_one_thread(|| {
         let (listener, addr) = listening();
         let server = spawn(move || {
             for stream in listener.incoming().take(100) {

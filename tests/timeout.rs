@@ -2,12 +2,10 @@
 
 mod common;
 
-use common::{everywhere, settle, Drops, OnDrop, Random, LONG};
+use common::{everywhere, scheduler, settle, Drops, OnDrop, Random, LONG};
 use multitask::net::{TcpListener, TcpStream};
 use multitask::task::{self, JoinTimeoutError};
-use multitask::{
-    sleep, sleep_until, spawn, spawn_local, timeout, timeout_at, yield_now, Scheduler, Timeout,
-};
+use multitask::{sleep, sleep_until, spawn, spawn_local, timeout, timeout_at, yield_now, Timeout};
 use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind, Read};
 use std::panic::catch_unwind;
@@ -455,7 +453,7 @@ fn a_sleep_is_never_too_short_and_none_yields() {
         sleep_until(start);
         sleep(Duration::ZERO);
     });
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let order = Rc::new(RefCell::new(Vec::new()));
     for name in ["a", "b"] {
         let order = order.clone();
@@ -472,7 +470,7 @@ fn a_sleep_is_never_too_short_and_none_yields() {
 
 #[test]
 fn sleepers_wake_in_the_order_of_their_deadlines() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let mut random = Random::new(9);
     // Those that are due at one look at the clock may come in any order within a tick.
     let tick = Duration::from_micros(10);

@@ -227,7 +227,7 @@ fn a_program_gets_the_same_answers_from_both_on_a_thread_and_in_a_task() {
 
 #[test]
 fn a_hundred_clients_are_answered_by_one_task_of_one_thread() {
-    in_tasks(|| {
+    in_tasks_of_one_thread(|| {
         let (server, addr) = bound();
         let echo = spawn(move || echo(server, 1000));
         let clients: Vec<_> = (0..100u32)

@@ -356,7 +356,7 @@ fn a_program_gets_the_same_answers_from_both_on_a_thread_and_in_a_task() {
 
 #[test]
 fn a_hundred_clients_are_echoed_by_tasks_of_one_thread() {
-    in_tasks(|| {
+    in_tasks_of_one_thread(|| {
         let dir = Dir::new("echo");
         let listener = UnixListener::bind(dir.join("s")).unwrap();
         let server = spawn(move || {

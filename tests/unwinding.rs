@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{ends, settle, Drops, OnDrop, LONG};
+use common::{ends, scheduler, settle, Drops, OnDrop, LONG};
 use multitask::{sleep, spawn, task, timeout, yield_now, Scheduler, Timeout};
 use std::cell::Cell;
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -32,7 +32,7 @@ fn standing_in_a_destructor(scheduler: &Scheduler) -> task::JoinHandle<()> {
 #[test]
 fn a_task_that_waits_in_a_destructor_leaves_the_others_their_deadlines() {
     ends(|| {
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         let stands = standing_in_a_destructor(&scheduler);
         scheduler.block_on(|| {
             assert!(!thread::panicking());
@@ -83,7 +83,7 @@ fn a_guard_that_cancels_and_joins_its_child_ends_whatever_the_child_does() {
                 }
             },
         ];
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         for body in bodies {
             let joined = Rc::new(Cell::new(false));
             let seen = joined.clone();
@@ -108,7 +108,7 @@ fn a_guard_that_cancels_and_joins_its_child_ends_whatever_the_child_does() {
 
 #[test]
 fn locks_of_others_are_not_poisoned_by_a_task_that_stands_in_a_destructor() {
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = scheduler();
     let stands = standing_in_a_destructor(&scheduler);
     let mutex = Arc::new(Mutex::new(0));
     let lock = mutex.clone();
@@ -136,7 +136,7 @@ fn a_scheduler_that_is_dropped_by_a_panic_ends_its_tasks_whatever_they_do() {
     ends(|| {
         let drops = Drops::default();
         let panic = catch_unwind(AssertUnwindSafe(|| {
-            let scheduler = Scheduler::new().unwrap();
+            let scheduler = scheduler();
             for n in 0..6 {
                 let one = drops.one();
                 scheduler.spawn(move || {
@@ -165,7 +165,7 @@ fn a_scheduler_that_is_dropped_by_a_panic_ends_its_tasks_whatever_they_do() {
 #[test]
 fn unwindings_of_many_tasks_are_kept_apart() {
     ends(|| {
-        let scheduler = Scheduler::new().unwrap();
+        let scheduler = scheduler();
         let drops = Drops::default();
         for n in 0..200 {
             let mut one = Some(drops.one());
@@ -255,7 +255,7 @@ fn many_threads_set_unwindings_aside_at_once() {
             .map(|_| {
                 thread::spawn(|| {
                     for _ in 0..50 {
-                        let scheduler = Scheduler::new().unwrap();
+                        let scheduler = scheduler();
                         let stand: Vec<_> = (0..4)
                             .map(|_| standing_in_a_destructor(&scheduler))
                             .collect();

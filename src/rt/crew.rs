@@ -95,15 +95,16 @@ impl Crew {
         self.sent.fetch_add(1, Ordering::Relaxed);
         match to {
             Some(home) => self.send(home, Message::Spawn(task)),
-            None => match task.home() {
-                Some(home) => self.send(home, Message::Offer(task)),
-                None => unreachable!("a task has a home"),
-            },
+            None => {
+                let home = self.draw();
+                task.set_off_for(home);
+                self.send(home, Message::Offer(task));
+            }
         }
     }
 
     /// Whose turn it is to get a task from elsewhere.
-    pub(crate) fn draw(&self) -> &'static Home<Header> {
+    fn draw(&self) -> &'static Home<Header> {
         if self.homes.len() == 1 {
             return self.captain();
         }

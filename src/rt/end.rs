@@ -33,7 +33,9 @@ impl Header {
     /// a fiber is in the header, and the loop has to take it out first.
     #[inline]
     pub(super) fn run_to_end(&'static self) -> bool {
-        self.run_or_refuse(self.cancelled.get().then_some(JoinError::Cancelled))
+        // Who cancels it from elsewhere sends a message, which may come after somebody has taken the task.
+        let cancelled = self.cancelled.get() || self.was_sent_cancel();
+        self.run_or_refuse(cancelled.then_some(JoinError::Cancelled))
     }
 
     /// The task is over without having begun: its closure is dropped here.

@@ -215,8 +215,10 @@ impl Why {
     }
 }
 
-/// Set in `home` while the task is up for grabs.
+/// Set in `home` while the task is up for grabs,
 const UP: usize = 1;
+/// or on its way to where it will be.
+const ON_ITS_WAY: usize = 2;
 
 #[inline]
 fn marked(home: &Home<Header>) -> *mut Home<Header> {
@@ -354,11 +356,11 @@ impl Header {
         header
     }
 
-    /// The same from any thread.
-    pub(crate) fn new_remote(home: &'static Home<Header>, birth: Birth) -> &'static Header {
+    /// The same from any thread, and perhaps without a home at first.
+    pub(crate) fn new_remote(home: Option<&'static Home<Header>>, birth: Birth) -> &'static Header {
         let header = HEADERS.alloc_here();
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        header.init(Some(home), id, birth, 2);
+        header.init(home, id, birth, 2);
         header
     }
 
@@ -544,6 +546,12 @@ impl Header {
         }
     }
 
+    /// Whether the home thread was told to cancel it, or will be.
+    #[inline]
+    pub(super) fn was_sent_cancel(&self) -> bool {
+        self.cancel_sent.load(Ordering::Relaxed)
+    }
+
     // ---- where it runs ----
 
     /// Where it runs, or would by now; for those who hold a reference, or have won its wait.
@@ -552,7 +560,10 @@ impl Header {
         // Acquire: the home may be of a scheduler that was made after this thread last looked.
         let home = self.home.load(Ordering::Acquire);
         // SAFETY: null, or a home, which is valid for ever, perhaps marked.
-        unsafe { home.map_addr(|address| address & !UP).as_ref() }
+        unsafe {
+            home.map_addr(|address| address & !(UP | ON_ITS_WAY))
+                .as_ref()
+        }
     }
 
     /// Whether that is `home`, and settled.
@@ -571,6 +582,12 @@ impl Header {
     pub(super) fn set_home(&self, home: Option<&'static Home<Header>>) {
         let home = home.map_or(ptr::null(), ptr::from_ref);
         self.home.store(home.cast_mut(), Ordering::Relaxed);
+    }
+
+    /// A new task is sent to `home`, which may put it up for grabs: until then it is nobody's neighbour.
+    pub(super) fn set_off_for(&self, home: &Home<Header>) {
+        let marked = ptr::from_ref(home).map_addr(|address| address | ON_ITS_WAY);
+        self.home.store(marked.cast_mut(), Ordering::Relaxed);
     }
 
     /// Takes it if it is up for grabs at `from`. Then it is at `to`, and up for grabs there if `still`. For `to`'s thread.

@@ -585,6 +585,8 @@ impl Worker {
 
     /// A task that another thread has made.
     fn take_in(&self, task: &'static Header, anywhere: bool) {
+        // It has arrived.
+        task.set_home(Some(self.home));
         match self.promise(task.stack_size()) {
             Ok(()) => self.share.line_up(task, anywhere && task.stack_size() == 0),
             Err(error) => {

@@ -328,7 +328,7 @@ impl Handle {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let header = Header::new_remote(to.unwrap_or_else(|| self.crew().draw()), birth);
+        let header = Header::new_remote(to, birth);
         // SAFETY: nobody else knows this header yet.
         unsafe { header.set_job(f) };
         // SAFETY: the only handle, for the type of the job; the header was born with a reference for it.

@@ -103,6 +103,7 @@ fn interrupts(way: Way, pace: Pace, round: usize, make: &impl Fn() -> Trial) -> 
 /// `None` if the time was up before the rounds were over.
 fn interrupt(way: Way, pace: Pace, round: usize, limit: Duration, trial: Trial) -> Option<bool> {
     assert!(round < 100, "{way:?}: the victim does not end by itself");
+    // Rounds are those of one worker.
     let scheduler = Scheduler::new().unwrap();
     let cancels = matches!(way, Way::Cancel | Way::Unwinding);
     let deadline = Instant::now() + if cancels { LONG } else { limit };

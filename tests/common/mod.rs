@@ -7,6 +7,7 @@ pub mod interrupts;
 pub mod sockets;
 
 use multitask::{sleep, spawn, task, Handle, Scheduler};
+use std::env;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{mpsc, Arc};
@@ -15,6 +16,20 @@ use std::time::Duration;
 
 /// Far beyond what any test takes: who waits for so long waits for ever.
 pub const LONG: Duration = Duration::from_secs(3600);
+
+/// A scheduler of as many workers as the environment says in `MULTITASK_WORKERS`; of one if it says nothing.
+///
+/// A test whose claim is one about a single worker (in which order tasks run, what one pass of the loop does, what is left
+/// when the loop stands still) makes its own by `Scheduler::new`.
+pub fn scheduler() -> Scheduler {
+    Scheduler::builder().workers(workers()).build().unwrap()
+}
+
+/// See [`scheduler`].
+pub fn workers() -> usize {
+    let workers = env::var("MULTITASK_WORKERS");
+    workers.map_or(1, |number| number.parse().unwrap())
+}
 
 /// Runs a test on a thread of its own, and fails it if it does not end.
 #[track_caller]
@@ -36,7 +51,7 @@ pub fn ends<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
 
 /// Runs a check in a task, on a plain thread, and on a plain thread whose scheduler has tasks to run meanwhile.
 pub fn everywhere(check: fn()) {
-    ends(move || Scheduler::new().unwrap().block_on(check));
+    ends(move || scheduler().block_on(check));
     ends(check);
     ends(move || {
         let live = spawn(|| loop {
@@ -83,7 +98,14 @@ impl<F: FnMut()> Drop for OnDrop<F> {
 
 /// Lets the scheduler's tasks go on until none is ready: each that is left waits.
 pub fn settle(scheduler: &Scheduler) {
-    while scheduler.turn(Some(Duration::ZERO)).unwrap() > 0 {}
+    // Of several workers one may have been asked before it was sent something by the next.
+    let mut quiet = 0;
+    while quiet < scheduler.workers() {
+        let runs = scheduler.turn(Some(Duration::ZERO)).unwrap();
+        let stats = scheduler.stats();
+        let all_wait = stats.live == stats.io + stats.timers + stats.tasks;
+        quiet = if runs == 0 && all_wait { quiet + 1 } else { 0 };
+    }
 }
 
 /// A scheduler on a thread of its own, which runs until `stop`.
@@ -96,7 +118,7 @@ impl Remote {
     pub fn start() -> Remote {
         let (tell, told) = mpsc::channel();
         let thread = thread::spawn(move || {
-            let scheduler = Scheduler::new().unwrap();
+            let scheduler = scheduler();
             scheduler.spawn(|| loop {
                 task::park();
             });

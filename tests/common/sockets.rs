@@ -36,8 +36,19 @@ pub fn without_numbers(text: &str) -> String {
 
 /// Runs `body` as the first task of a scheduler of its own, on this thread, until every task has finished.
 pub fn in_tasks<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> T {
+    in_tasks_of(crate::common::scheduler(), body)
+}
+
+/// The same of a scheduler with one worker.
+pub fn in_tasks_of_one_thread<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> T {
+    in_tasks_of(Scheduler::new().unwrap(), body)
+}
+
+fn in_tasks_of<T: Send + 'static>(
+    scheduler: Scheduler,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> T {
     let _watch = watch();
-    let scheduler = Scheduler::new().unwrap();
     let body = scheduler.spawn(body);
     scheduler.run().unwrap();
     body.join().unwrap()

@@ -67,7 +67,7 @@ impl Arena {
             let (tell, told) = std::sync::mpsc::channel();
             let shared = shared.clone();
             let thread = thread::spawn(move || {
-                let scheduler = Scheduler::new().unwrap();
+                let scheduler = crate::common::scheduler();
                 tell.send(scheduler.handle()).unwrap();
                 shared.serve(n, &scheduler);
             });

@@ -6,7 +6,7 @@ use multitask::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqC
 use multitask::sync::{Arc, Barrier, Event, Mutex, Notify, WaitGroup};
 use multitask::task::{self, Task};
 use multitask::time::{interval_at, Interval, Timer, TimerError};
-use multitask::{sleep, timeout, Handle, JoinHandle, Scheduler, Timeout};
+use multitask::{sleep, timeout, Handle, JoinHandle, Timeout};
 use std::cell::Cell;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -43,7 +43,7 @@ pub fn barrier(arena: &Arena) {
         interrupted: AtomicUsize::new(0),
     });
     // One who waits for others that do not come makes a group with these.
-    let scheduler = Scheduler::new().unwrap();
+    let scheduler = crate::common::scheduler();
     let filler = |_| {
         let state = state.clone();
         scheduler.spawn(move || loop {
