@@ -350,7 +350,7 @@ fn who_waits_for_a_timer_that_is_put_off_waits_for_the_new_deadline() {
 
 #[test]
 fn to_put_a_timer_off_wakes_nobody_and_to_bring_it_nearer_does() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let timer = Arc::new(Timer::new(LONG));
     let task = waiter(&scheduler, &timer);
     assert!(timer.reset(2 * LONG));

@@ -556,7 +556,7 @@ fn entries_come_many_at_a_time() {
     for n in 0..300 {
         folder.file(&n.to_string(), b"");
     }
-    in_tasks(move || {
+    in_tasks_of_one_thread(move || {
         let mut entries = fs::read_dir(&folder.0).unwrap();
         let others = Flag::new();
         let other = spawn({

@@ -227,7 +227,7 @@ fn notify_waiters_lets_those_go_on_who_wait_and_keeps_nothing() {
 
 #[test]
 fn a_notification_does_not_go_to_one_that_was_cancelled() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     for left in [true, false] {
         let notify = Arc::new(Notify::new());
         let waits = tasks(&scheduler, 2, &notify, Notify::wait);

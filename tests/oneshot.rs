@@ -5,7 +5,7 @@ mod common;
 use common::{ends, scheduler, settle, Drops, OnDrop, Remote, LONG};
 use multitask::sync::oneshot::{self, RecvTimeoutError, TryRecvError};
 use multitask::sync::{mpsc, Queue};
-use multitask::{select, spawn, task, timeout, yield_now, Timeout};
+use multitask::{select, spawn, task, timeout, yield_now, Scheduler, Timeout};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::thread;
@@ -117,7 +117,7 @@ fn the_ends_and_their_errors_say_what_stds_say() {
 
 #[test]
 fn a_receiver_that_is_interrupted_drops_the_message_or_has_it() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let drops = Drops::default();
     for (count, sent_first) in [(1, false), (2, true)] {
         let (sender, receiver) = oneshot::channel();

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{ends, scheduler, settle, Remote, LONG};
+use common::{ends, settle, Remote, LONG};
 use multitask::sync::{Arc, LockTimeoutError, RwLock, RwLockWriteGuard, TryLockError};
 use multitask::task::{self, JoinHandle};
 use multitask::{timeout, yield_now, Scheduler, Timeout};
@@ -26,7 +26,7 @@ struct Stage {
 impl Stage {
     fn new() -> Self {
         Stage {
-            scheduler: scheduler(),
+            scheduler: Scheduler::new().unwrap(),
             lock: Arc::default(),
             holders: Arc::default(),
         }
@@ -275,7 +275,7 @@ fn a_bounded_lock_ends_when_its_time_is_up_and_not_before() {
         late(start, matches!(read, Err(LockTimeoutError::Timeout)));
     };
     body();
-    scheduler().block_on(body);
+    common::scheduler().block_on(body);
 }
 
 // ---- tasks and threads ----

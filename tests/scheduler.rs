@@ -118,7 +118,7 @@ fn a_turn_runs_each_ready_task_once() {
 
 #[test]
 fn a_turn_without_time_sees_timers_that_are_due() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let deadline = Instant::now() + Duration::from_millis(1);
     let sleeper = scheduler.spawn(move || multitask::sleep_until(deadline));
     settle(&scheduler);

@@ -97,7 +97,7 @@ fn a_guard_that_cancels_and_joins_its_child_ends_whatever_the_child_does() {
                 task::park();
             });
             for _ in 0..3 {
-                scheduler.turn(None).unwrap();
+                scheduler.turn(Some(Duration::from_millis(1))).unwrap();
             }
             parent.cancel();
             scheduler.run().unwrap();
