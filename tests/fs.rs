@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::sockets::{in_tasks, until, waiting, Flag};
+use common::sockets::{in_tasks, in_tasks_of_one_thread, until, waiting, Flag};
 use common::{ends, settle, OnDrop};
 use common::{files::Folder, scheduler};
 use multitask::fs::{self, File, OpenOptions};
