@@ -25,5 +25,8 @@ mod processes {}
 #[doc = include_str!("../docs/guide/sharing.md")]
 mod sharing {}
 
+#[doc = include_str!("../docs/guide/multi-core.md")]
+mod multi_core {}
+
 #[doc = include_str!("../docs/guide/coming-from-multitask.md")]
 mod coming_from_multitask {}
