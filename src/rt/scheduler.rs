@@ -8,18 +8,19 @@
 //!    looks whether it is closed; closing is announced first, and the inbox emptied then.
 
 use super::fibers;
-use super::header::Header;
+use super::header::{Header, CX};
 use super::home::{Home, Message};
 use super::reactor::Patience;
-use super::worker::{set_default, with_default, Worker};
+use super::worker::{set_default, with_default, with_running, Worker};
 use crate::error::{report, Deadlock, JoinError};
+use std::any::Any;
 use std::cell::OnceCell;
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 /// The stack of a task for which no size was asked: 128 KiB, and 512 KiB in a build with debug assertions.
@@ -282,6 +283,8 @@ impl Builder {
             closed: AtomicBool::new(false),
             haunted: AtomicBool::new(false),
         });
+        let weak: Weak<dyn Any + Send + Sync> = Arc::<Shared>::downgrade(&shared);
+        let _first_and_last = worker.shared.set(weak);
         Ok(Scheduler {
             worker,
             shared,
@@ -330,6 +333,26 @@ pub struct Handle {
 }
 
 impl Handle {
+    /// The handle of the scheduler whose task calls; `None` on a plain thread.
+    ///
+    /// ```
+    /// use multitask::{Handle, Scheduler};
+    ///
+    /// assert!(Handle::current().is_none());
+    /// let answer = Scheduler::new()?.block_on(|| {
+    ///     let tasks = Handle::current().unwrap();
+    ///     tasks.spawn(|| 6 * 7).join().unwrap()
+    /// });
+    /// assert_eq!(answer, 42);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn current() -> Option<Handle> {
+        CX.with(|cx| cx.task.get())?;
+        let shared = with_running(|worker| worker.shared.get()?.upgrade()).flatten()?;
+        let shared = shared.downcast().ok()?;
+        Some(Handle { shared })
+    }
+
     /// Asks the scheduler to cancel all its tasks, and every one that is spawned from now on.
     ///
     /// Returns at once; the scheduler's `run` returns when the tasks have ended. Without effect if the scheduler is

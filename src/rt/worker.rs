@@ -24,11 +24,13 @@ use super::{aside, bias};
 use crate::base::list::List;
 use crate::error::{Deadlock, JoinError};
 use crate::sys::thread::thread_count;
-use std::cell::{Cell, RefCell, UnsafeCell};
+use std::any::Any;
+use std::cell::{Cell, OnceCell, RefCell, UnsafeCell};
 use std::fmt::Write;
 use std::io;
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Weak;
 use std::time::{Duration, Instant};
 
 /// Task runs between two looks at descriptors and timers.
@@ -65,6 +67,8 @@ pub(crate) struct Worker {
     entered: Cell<bool>,
     /// The worker of this thread that was made before.
     next: Cell<*const Worker>,
+    /// What handles to its scheduler have in common; of a type that is known further up.
+    pub(super) shared: OnceCell<Weak<dyn Any + Send + Sync>>,
 }
 
 thread_local! {
@@ -143,6 +147,7 @@ impl Worker {
             next_trim: Cell::new(None),
             entered: Cell::new(false),
             next: Cell::new(FIRST.with(Cell::get)),
+            shared: OnceCell::new(),
         });
         FIRST.with(|first| first.set(&*worker));
         Ok(worker)
