@@ -353,6 +353,16 @@ impl Handle {
         Some(Handle { shared })
     }
 
+    /// How many workers the scheduler has.
+    ///
+    /// ```
+    /// assert_eq!(multitask::Scheduler::new()?.handle().workers(), 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn workers(&self) -> usize {
+        1
+    }
+
     /// Asks the scheduler to cancel all its tasks, and every one that is spawned from now on.
     ///
     /// Returns at once; the scheduler's `run` returns when the tasks have ended. Without effect if the scheduler is
