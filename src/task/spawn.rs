@@ -280,6 +280,28 @@ impl Handle {
         self.send(Message::Spawn(header));
         handle
     }
+
+    /// As [`spawn`](Handle::spawn); the task runs on that worker, of `0..workers()`, and on no other.
+    ///
+    /// # Panics
+    /// If there is no such worker.
+    ///
+    /// ```
+    /// let scheduler = multitask::Scheduler::new()?;
+    /// let task = scheduler.handle().spawn_on(0, || 6 * 7);
+    /// scheduler.run().unwrap();
+    /// assert_eq!(task.join().unwrap(), 42);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn spawn_on<F, T>(&self, worker: usize, f: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        assert!(worker < self.workers(), "there is no worker {worker}");
+        self.spawn(f)
+    }
 }
 
 #[inline]
