@@ -42,6 +42,39 @@ pub(crate) fn accept_nonblocking(listener: BorrowedFd<'_>) -> io::Result<(OwnedF
     Ok((OwnedFd::from(socket), peer))
 }
 
+/// Lets the socket have its port together with others of this kind, each of which gets a part of what comes.
+///
+/// # Errors
+///
+/// Those of `setsockopt(2)`: `SO_REUSEPORT`.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn share_port(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_port(true)
+}
+
+/// Lets the socket have its port together with others of this kind, each of which gets a part of what comes.
+///
+/// # Errors
+///
+/// Those of `setsockopt(2)`: `SO_REUSEPORT_LB`.
+#[cfg(target_os = "freebsd")]
+pub(crate) fn share_port(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_port_lb(true)
+}
+
+/// Where `SO_REUSEPORT` exists as well, one of the sockets gets all that comes.
+///
+/// # Errors
+///
+/// `Unsupported`.
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+pub(crate) fn share_port(_: &Socket) -> io::Result<()> {
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        "this system does not spread what comes to a port over several sockets",
+    ))
+}
+
 /// Whether a non-blocking `connect` is under way.
 pub(crate) fn in_progress(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EINPROGRESS)
