@@ -5,10 +5,10 @@
 //! 3. A failed `accept` concerns its caller alone; the listener stays as it was.
 
 use super::addr::{each_addr, invalid, ToSocketAddrs};
-use super::socket::{accept, accept_until, any_socket, bind_sharing, new_socket};
+use super::socket::{accept, accept_if, accept_until, any_socket, bind_sharing, new_socket};
 use super::stream::TcpStream;
 use crate::io::source::Source;
-use crate::sys::socket::{SockAddr, Type};
+use crate::sys::socket::{share_port, SockAddr, SockRef, Type};
 use std::iter::FusedIterator;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -211,6 +211,20 @@ impl TcpListener {
     pub fn only_v6(&self) -> io::Result<bool> {
         #[allow(deprecated)] // std's own, deprecated for the same reason
         self.source.get().only_v6()
+    }
+
+    /// See [`accept_if`].
+    pub(super) fn accept_if<R>(
+        &self,
+        admit: impl FnMut() -> io::Result<R>,
+    ) -> io::Result<(R, TcpStream, SocketAddr)> {
+        let (room, source, peer) = accept_if(&self.source, tcp_addr, admit)?;
+        Ok((room, TcpStream { source }, peer))
+    }
+
+    /// Lets listeners that are bound so from now on have the port together with this one.
+    pub(super) fn share_port(&self) -> io::Result<()> {
+        share_port(&SockRef::from(self.source.get()))
     }
 
     fn accept_until(&self, deadline: Option<Instant>) -> io::Result<(TcpStream, SocketAddr)> {

@@ -67,13 +67,17 @@
 pub(crate) mod addr;
 #[allow(unsafe_code)] // FromRawFd's methods are unsafe by their trait
 pub(crate) mod fd;
-mod listener;
+pub(crate) mod listen;
+pub(crate) mod listener;
+mod server;
 pub(crate) mod socket;
 mod stream;
 mod udp;
 
 pub use addr::ToSocketAddrs;
+pub use listen::Listener;
 pub use listener::{Incoming, ListenerBuilder, TcpListener};
+pub use server::{Handled, Incident, Server, ServerHandle, ServerReport};
 pub use std::net::{
     AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6,
 };

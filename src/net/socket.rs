@@ -65,6 +65,22 @@ pub(crate) fn accept<L: AsFd, S: AsFd + From<OwnedFd>, A>(
     Ok(welcome(listener, accepted))
 }
 
+/// As [`accept`], when `admit` has made room for a connection, for which it may wait. The room is there for the system call only: while
+/// nobody connects, others can have it.
+pub(crate) fn accept_if<L: AsFd, S: AsFd + From<OwnedFd>, A, R>(
+    listener: &Source<L>,
+    address: fn(&SockAddr) -> io::Result<A>,
+    mut admit: impl FnMut() -> io::Result<R>,
+) -> io::Result<(R, Source<S>, A)> {
+    let accepted = listener.retry(Interest::Read, Why::Accept, None, |inner| {
+        let room = admit()?;
+        Ok((room, accept_one(inner, address)?))
+    });
+    let (room, accepted) = accepted?;
+    let (source, peer) = welcome(listener, accepted);
+    Ok((room, source, peer))
+}
+
 /// As [`accept`], until `deadline`; one that has passed looks once.
 pub(crate) fn accept_until<L: AsFd, S: AsFd + From<OwnedFd>, A>(
     listener: &Source<L>,
