@@ -81,6 +81,11 @@ impl<F: FnMut()> Drop for OnDrop<F> {
     }
 }
 
+/// The scheduler of a test that does not mind on which worker its tasks run.
+pub fn scheduler() -> Scheduler {
+    Scheduler::new().unwrap()
+}
+
 /// Lets the scheduler's tasks go on until none is ready: each that is left waits.
 pub fn settle(scheduler: &Scheduler) {
     while scheduler.turn(Some(Duration::ZERO)).unwrap() > 0 {}

@@ -22,7 +22,7 @@ use std::panic::{resume_unwind, Location};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{fmt, io, mem};
-use work::{Hook, Job, Pauses, Worker};
+use work::{Hook, Job, Outcome, Pauses, Worker};
 
 /// Between an attempt to accept for which something has run out, and the next.
 const PAUSES: Pauses = Pauses::new(Duration::from_millis(5), Duration::from_secs(1));
@@ -96,6 +96,7 @@ pub struct Server<L: Listener = TcpListener> {
     options: Option<ListenerBuilder>,
     max_connections: usize,
     hook: Hook<L::Addr>,
+    pauses: Pauses,
     task: Builder,
     control: Arc<Control>,
 }
@@ -146,6 +147,7 @@ impl<L: Listener> Server<L> {
             options: None,
             max_connections: usize::MAX,
             hook: Box::new(|incident| report(format_args!("{incident}"))),
+            pauses: PAUSES,
             task: Builder::new(),
             control: Arc::new(Control::new()),
         }
@@ -242,19 +244,31 @@ impl<L: Listener> Server<L> {
     {
         let tasks = Handle::current().map_or_else(Scheduler::default_handle, Ok)?;
         let control = self.control.clone();
-        let listeners = listeners(self.listener, self.options, tasks.workers());
+        let handler = move |stream, peer| handler(stream, peer).into_result();
+        let place = Location::caller();
+        run_all(&tasks, self.workers(tasks.workers(), handler, place))?;
+        control.conclude()
+    }
+
+    /// So many workers, for handlers that are said to have been spawned at `place`.
+    fn workers(
+        self,
+        count: usize,
+        handler: impl Fn(L::Stream, L::Addr) -> Outcome + Send + Sync + 'static,
+        place: &'static Location<'static>,
+    ) -> Vec<Worker<L>> {
         let job = Arc::new(Job {
             control: self.control,
             places: Semaphore::new(self.max_connections),
             freed: Notify::new(),
-            pauses: PAUSES,
-            handler: Box::new(move |stream, peer| handler(stream, peer).into_result()),
+            pauses: self.pauses,
+            handler: Box::new(handler),
             hook: self.hook,
-            task: self.task.place(Location::caller()),
+            task: self.task.place(place),
         });
-        let workers = listeners.into_iter().map(|l| Worker::new(job.clone(), l));
-        run_all(&tasks, workers.collect())?;
-        control.conclude()
+        let listeners = listeners(self.listener, self.options, count);
+        let worker = |listener| Worker::new(job.clone(), listener);
+        listeners.into_iter().map(worker).collect()
     }
 }
 
@@ -422,5 +436,255 @@ impl fmt::Debug for ServerHandle {
             .field("is_stopping", &self.is_stopping())
             .field("connections", &self.connections())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::listen::sealed::Sealed;
+    use crate::net::TcpStream;
+    use crate::sync::{Event, Queue};
+    use crate::task;
+    use std::io::{self, Read};
+    use std::ptr;
+    use std::sync::mpsc;
+    use std::{net, thread};
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    /// A listener with connections, and errors, that are made up.
+    struct Scripted(Arc<Script>);
+    type Script = Queue<Result<u32, i32>>;
+
+    impl Sealed for Scripted {}
+
+    impl Listener for Scripted {
+        type Stream = ();
+        type Addr = u32;
+
+        fn accept_if<R>(
+            &self,
+            mut admit: impl FnMut() -> io::Result<R>,
+        ) -> io::Result<(R, (), u32)> {
+            let next = self.0.get().expect("it is open");
+            let room = admit()?;
+            let peer = next.map_err(io::Error::from_raw_os_error)?;
+            Ok((room, (), peer))
+        }
+
+        fn never_wait(&self, never: bool) {
+            if never {
+                self.0.put(Err(libc::EAGAIN)).expect("it is open");
+            }
+        }
+
+        fn address(&self) -> io::Result<u32> {
+            Ok(0)
+        }
+
+        fn sibling(&self, _: &ListenerBuilder) -> io::Result<Self> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+
+    /// A server of such a listener, which pauses for so long; what it tells is sent.
+    fn scripted(
+        script: impl IntoIterator<Item = Result<u32, i32>>,
+        pauses: Pauses,
+    ) -> (Server<Scripted>, Arc<Script>, mpsc::Receiver<String>) {
+        let script = Arc::new(Queue::from_iter(script));
+        let (tell, told) = mpsc::channel();
+        let mut server = Server::new(Scripted(script.clone()))
+            .on_incident(move |incident| tell.send(incident.to_string()).expect("the test hears"));
+        server.pauses = pauses;
+        (server, script, told)
+    }
+
+    #[test]
+    fn connections_that_have_gone_before_they_were_accepted_are_passed_over_without_a_pause() {
+        use libc::{ECONNABORTED, EPROTO};
+        let gone = [ECONNABORTED, EPROTO, ECONNABORTED].map(Err);
+        let script = [Ok(1)].into_iter().chain(gone).chain([Ok(2)]);
+        let (server, _script, told) = scripted(script, Pauses::new(LONG, LONG));
+        let handle = server.handle();
+        let report = server.serve(move |(), peer| match peer {
+            1 => {}
+            _ => handle.stop(LONG),
+        });
+        assert_eq!(report.expect("nothing is wrong").finished, 2);
+        assert!(told.recv().is_err(), "it is no news");
+    }
+
+    #[test]
+    fn a_server_that_has_run_out_of_something_tries_again_when_a_connection_ends() {
+        for errno in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM] {
+            let (server, script, told) = scripted([Ok(1)], Pauses::new(LONG, LONG));
+            let (handle, ends) = (server.handle(), Arc::new(Event::new()));
+            let (tasks, ended) = (handle.clone(), ends.clone());
+            let serving = task::spawn(move || {
+                server.serve(move |(), peer| match peer {
+                    1 => ended.wait(),
+                    _ => tasks.stop(LONG),
+                })
+            });
+            while handle.connections() == 0 {
+                task::yield_now();
+            }
+            script.put(Err(errno)).expect("it is open");
+            script.put(Ok(2)).expect("it is open");
+            let error = io::Error::from_raw_os_error(errno);
+            let expected = format!("no connection is accepted for now: {error}");
+            // The acceptor tells it, and stops for its pause.
+            let heard = loop {
+                match told.try_recv() {
+                    Ok(heard) => break heard,
+                    Err(_not_yet) => task::yield_now(),
+                }
+            };
+            assert_eq!(heard, expected);
+            ends.set();
+            let report = serving.join().expect("no panic").expect("no failure");
+            assert_eq!(report.finished, 2);
+            assert!(told.recv().is_err(), "it is over");
+        }
+    }
+
+    #[test]
+    fn a_shortage_is_told_once_until_it_is_over() {
+        let (none, many) = (libc::EMFILE, libc::ENOBUFS);
+        let script = [
+            Err(none),
+            Err(none),
+            Err(many),
+            Ok(1),
+            Err(many),
+            Err(many),
+            Ok(2),
+        ];
+        let brief = Pauses::new(Duration::ZERO, Duration::ZERO);
+        let (server, _script, told) = scripted(script, brief);
+        let handle = server.handle();
+        let report = server.serve(move |(), peer| match peer {
+            1 => {}
+            _ => handle.stop(LONG),
+        });
+        assert_eq!(report.expect("it is survived").finished, 2);
+        assert_eq!(told.iter().count(), 2);
+    }
+
+    #[test]
+    fn a_listener_that_is_none_any_more_ends_the_server_and_its_handlers() {
+        let (server, script, told) = scripted([Ok(1)], PAUSES);
+        let handle = server.handle();
+        let serving = task::spawn(move || server.serve(|(), _| task::park()));
+        while handle.connections() == 0 {
+            task::yield_now();
+        }
+        script.put(Err(libc::EBADF)).expect("it is open");
+        let error = serving.join().expect("no panic").expect_err("EBADF");
+        assert_eq!(error.raw_os_error(), Some(libc::EBADF));
+        assert_eq!(handle.connections(), 0);
+        assert!(told.recv().is_err(), "it is the answer of serve");
+    }
+
+    // ---- several workers ----
+
+    /// A server with three workers, each on a thread and a scheduler of its own.
+    fn on_three_threads(
+        server: Server,
+        handler: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static,
+    ) -> impl FnOnce() -> io::Result<ServerReport> {
+        let control = server.control.clone();
+        let handler = move |stream, _| handler(stream).into_result();
+        let workers = server.workers(3, handler, Location::caller());
+        let run = |worker: Worker<TcpListener>| {
+            thread::spawn(|| {
+                let scheduler = Scheduler::new().expect("a few descriptors");
+                scheduler.block_on(|| worker.run());
+                assert_eq!(scheduler.stats().live, 0);
+            })
+        };
+        let threads: Vec<_> = workers.into_iter().map(run).collect();
+        move || {
+            let join = |thread: thread::JoinHandle<()>| thread.join().expect("no panic");
+            threads.into_iter().for_each(join);
+            control.conclude()
+        }
+    }
+
+    fn echo(stream: TcpStream) -> io::Result<()> {
+        io::copy(&mut &stream, &mut &stream).map(drop)
+    }
+
+    fn ask(addr: net::SocketAddr) -> net::TcpStream {
+        let mut client = net::TcpStream::connect(addr).expect("it listens");
+        io::Write::write_all(&mut client, b"?").expect("it is connected");
+        client.read_exact(&mut [0]).expect("an answer");
+        client
+    }
+
+    #[test]
+    fn the_limit_is_that_of_all_workers_and_those_to_whom_nobody_connects_take_nothing_of_it() {
+        let server = Server::bind("127.0.0.1:0").expect("a free port");
+        let server = server.max_connections(1);
+        let (addr, handle) = (server.local_addr().expect("bound"), server.handle());
+        let seen = handle.clone();
+        let report = on_three_threads(server, move |stream| {
+            assert_eq!(seen.connections(), 1);
+            echo(stream)
+        });
+        // Each listener has some of them.
+        (0..60).for_each(|_| drop(ask(addr)));
+        handle.stop(LONG);
+        let report = report().expect("no failure");
+        assert_eq!((report.finished, report.panicked), (60, 0));
+    }
+
+    #[test]
+    fn workers_stop_together_and_drain_each_its_own_connections() {
+        let server = Server::bind("127.0.0.1:0").expect("a free port");
+        let (addr, handle) = (server.local_addr().expect("bound"), server.handle());
+        let report = on_three_threads(server, echo);
+        let mut clients: Vec<_> = (0..30).map(|_| ask(addr)).collect();
+        handle.stop(LONG);
+        clients.truncate(10);
+        while handle.connections() > 10 {
+            thread::yield_now();
+        }
+        handle.stop(Duration::ZERO);
+        let report = report().expect("no failure");
+        assert_eq!((report.drained, report.cancelled), (20, 10));
+        net::TcpStream::connect(addr).expect_err("all listeners are closed");
+    }
+
+    #[test]
+    fn when_one_worker_never_runs_the_others_stop() {
+        let server = Server::bind("127.0.0.1:0").expect("a free port");
+        let control = server.control.clone();
+        let mut workers = server.workers(2, |_, _| Ok(()), Location::caller());
+        let thread = {
+            let worker = workers.pop().expect("two");
+            thread::spawn(|| worker.run())
+        };
+        drop(workers);
+        thread.join().expect("no panic");
+        assert_eq!(control.conclude().expect("no failure").finished, 0);
+    }
+
+    #[test]
+    fn workers_have_listeners_of_their_own_if_the_server_was_bound_by_us_and_else_share_one() {
+        let distinct = |server: Server| {
+            let listeners = listeners(server.listener, server.options, 3);
+            assert_eq!(listeners.len(), 3);
+            let addrs = listeners.iter().map(|l| l.local_addr().expect("bound"));
+            assert_eq!(addrs.collect::<std::collections::HashSet<_>>().len(), 1);
+            let [one, two, three] = [0, 1, 2].map(|n| Arc::as_ptr(&listeners[n]));
+            !ptr::eq(one, two) && !ptr::eq(two, three) && !ptr::eq(one, three)
+        };
+        let bound = || Server::bind("127.0.0.1:0").expect("a free port");
+        let shared = cfg!(any(target_os = "linux", target_os = "android"));
+        assert_eq!(distinct(bound()), shared);
+        assert!(!distinct(Server::new(bound().listener)));
     }
 }

@@ -267,3 +267,17 @@ impl Pauses {
 fn is_ours(payload: &Box<dyn Any + Send>) -> bool {
     target_of(&**payload).is_some()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_bound() {
+        let mut pauses = Pauses::new(Duration::from_millis(5), Duration::from_millis(30));
+        assert!(pauses.is_first);
+        let all: Vec<_> = (0..5).map(|_| pauses.next().as_millis()).collect();
+        assert_eq!(all, [5, 10, 20, 30, 30]);
+        assert!(!pauses.is_first);
+    }
+}
