@@ -158,6 +158,11 @@ fn at_its_limit_a_server_serves_the_next_client_when_one_leaves_and_first_who_ca
     assert_eq!(clients[1].byte(), 3);
     assert_eq!(running.handle.connections(), 2);
     clients[2].waits();
+    drop(clients.drain(..2));
+    // Two leave at once, so two come at once.
+    let mut last = [clients[0].byte(), clients[1].byte()];
+    last.sort();
+    assert_eq!(last, [4, 5]);
     drop(clients);
     assert_eq!(running.stop(LONG).finished, 6);
 }
