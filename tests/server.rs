@@ -496,7 +496,7 @@ fn interrupted<T: Send + 'static>(
     let value = thread.join().unwrap();
     assert_refused(addr);
     for client in clients {
-        client.is_closed();
+        client.ends();
     }
     value
 }
@@ -534,7 +534,7 @@ fn a_timeout_round_serve_holds_on_a_plain_thread() {
     let ended = timeout(SHORT, || server.serve(|stream, _| echo(&stream)));
     assert_eq!(ended.unwrap_err(), Timeout);
     assert_refused(addr);
-    client.is_closed();
+    client.ends();
     multitask::run().unwrap(); // nothing is left
 }
 
@@ -563,7 +563,7 @@ fn a_scheduler_that_is_shut_down_ends_its_servers() {
     tasks.recv().unwrap().shutdown();
     thread.join().unwrap();
     assert_eq!((drops.count(), handle.connections()), (1, 0));
-    client.is_closed();
+    client.ends();
     assert_refused(addr);
 }
 
@@ -735,7 +735,7 @@ impl Client {
     }
 
     /// In one way or the other.
-    fn is_closed(mut self) {
+    fn ends(mut self) {
         let end = self.0.read(&mut [0]).map_err(|error| error.kind());
         assert!(
             matches!(end, Ok(0) | Err(ErrorKind::ConnectionReset)),
