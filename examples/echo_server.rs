@@ -1,28 +1,34 @@
-//! Sends everything back to whoever sent it: one task per address, and one per connection.
+//! Sends everything back to whoever sent it: a `net::Server` for each address of TCP or Unix sockets, one task for each of UDP.
 //!
 //! ```text
-//! cargo run --release --example echo_server [ADDR]...
+//! cargo run --release --example echo_server [--workers N] [--grace SECONDS] [--max-connections N] [ADDR]...
 //! ```
 //!
 //! An ADDR is `HOST:PORT` for TCP, `udp:HOST:PORT`, `unix:PATH`, or on Linux `unix:@NAME`. Unless told otherwise it listens on port
 //! 7000 of this machine, by TCP and UDP, IPv4 and IPv6.
 //!
-//! Ctrl-C or SIGTERM cancels all tasks: each unwinds from where it waits, so destructors run, connections close, and the
-//! file of a Unix socket is removed.
+//! Ctrl-C or SIGTERM stops it in good order: nobody is let in any more, and connections have the grace, a second unless told otherwise, to come
+//! to their end. What is left then is cancelled: each unwinds from where it waits, so destructors run, connections close, and the file of a Unix
+//! socket is removed. A second signal ends the grace.
 
 mod address;
 
 use address::Address;
-use multitask::net::{TcpListener, UdpSocket};
+use multitask::net::{Incident, Listener, Server, ServerHandle, ServerReport, UdpSocket};
 use multitask::os::unix::net::UnixListener;
 use multitask::signal::{Signals, SIGINT, SIGTERM};
-use multitask::{sleep, spawn, Handle, Scheduler};
+use multitask::{spawn, Handle, JoinHandle, Scheduler};
 use std::error::Error;
+use std::fmt::Debug;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
+use std::process;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::Duration;
+
+const USAGE: &str =
+    "usage: echo_server [--workers N] [--grace SECONDS] [--max-connections N] [ADDR]...";
 
 const ANYWHERE: [&str; 4] = [
     "127.0.0.1:7000",
@@ -31,120 +37,156 @@ const ANYWHERE: [&str; 4] = [
     "udp:[::1]:7000",
 ];
 
-/// How many were served.
-#[derive(Default)]
-struct Served {
-    connections: AtomicU64,
-    datagrams: AtomicU64,
-}
-
 fn main() -> Result<(), Box<dyn Error>> {
-    let scheduler = Scheduler::new()?;
-    let handle = scheduler.handle();
+    let options = Options::parse()?;
+    let scheduler = Scheduler::builder().workers(options.workers).build()?;
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    let end = scheduler.handle();
-    scheduler.spawn(move || signals.wait().map(|_| end.cancel_all()));
-
-    let served = Arc::new(Served::default());
-    let asked: Vec<String> = std::env::args().skip(1).collect();
-    for addr in &asked {
-        listen(&handle, addr, &served).map_err(|error| format!("{addr}: {error}"))?;
+    let mut echo = Echo {
+        tasks: scheduler.handle(),
+        max_connections: options.max_connections,
+        servers: Vec::new(),
+        datagrams: Arc::default(),
+    };
+    for addr in &options.addrs {
+        echo.listen(addr)
+            .map_err(|error| format!("{addr}: {error}"))?;
     }
-    if asked.is_empty() {
+    if options.addrs.is_empty() {
         for addr in ANYWHERE {
             // Not every machine has IPv6.
-            if let Err(error) = listen(&handle, addr, &served) {
+            if let Err(error) = echo.listen(addr) {
                 eprintln!("{addr}: {error}");
             }
         }
     }
-    scheduler.run()?;
 
-    let mut farewell = format!("served {} connections", served.connections.load(Relaxed));
-    if let datagrams @ 1.. = served.datagrams.load(Relaxed) {
+    let datagrams = echo.datagrams.clone();
+    let report = scheduler.block_on(|| {
+        signals.wait()?;
+        echo.stop(options.grace, signals)
+    })?;
+    drop(scheduler); // cancels what is left: the tasks of UDP sockets
+
+    let connections = report.finished + report.cancelled;
+    let mut farewell = format!("served {connections} connections");
+    if let datagrams @ 1.. = datagrams.load(Relaxed) {
         farewell += &format!(" and {datagrams} datagrams");
     }
     writeln!(io::stdout(), "{farewell}")?; // `println!` would panic if nobody reads it any more
     Ok(())
 }
 
-/// Starts the task of one address, and says so.
-fn listen(tasks: &Handle, addr: &str, served: &Arc<Served>) -> io::Result<()> {
-    let served = served.clone();
-    let bound = match Address::parse(addr)? {
-        Address::Tcp(addr) => {
-            let listener = TcpListener::bind(addr)?;
-            let bound = Address::Tcp(listener.local_addr()?.to_string());
-            let accept = move || {
-                let (stream, peer) = listener.accept()?;
-                Ok((stream, peer.to_string()))
-            };
-            tasks.spawn(move || serve(accept, &served));
-            bound
-        }
-        Address::Udp(addr) => {
-            let socket = UdpSocket::bind(addr)?;
-            let bound = Address::Udp(socket.local_addr()?.to_string());
-            tasks.spawn(move || reflect(&socket, &served));
-            bound
-        }
-        Address::Unix(addr) => {
-            let listener = UnixListener::bind_addr(&addr)?;
-            let file = File(addr.as_pathname().map(PathBuf::from));
-            let accept = move || {
-                let _removed_at_the_end = &file;
-                let (stream, _nameless) = listener.accept()?;
-                Ok((stream, "a local client".to_owned()))
-            };
-            tasks.spawn(move || serve(accept, &served));
-            Address::Unix(addr)
-        }
-    };
-    println!("listening on {bound}");
-    Ok(())
+/// All that listens.
+struct Echo {
+    tasks: Handle,
+    max_connections: Option<usize>,
+    servers: Vec<(ServerHandle, JoinHandle<io::Result<ServerReport>>)>,
+    /// How many were sent back.
+    datagrams: Arc<AtomicU64>,
 }
 
-/// Accepts connections until it is cancelled.
-fn serve<S>(accept: impl Fn() -> io::Result<(S, String)>, served: &Served)
-where
-    S: Send + 'static,
-    for<'a> &'a S: Read + Write,
-{
-    loop {
-        match accept() {
-            Ok((stream, peer)) => {
-                served.connections.fetch_add(1, Relaxed);
-                spawn(move || echo(&stream, &peer));
+impl Echo {
+    /// Starts the tasks of one address, and says so.
+    fn listen(&mut self, addr: &str) -> io::Result<()> {
+        let bound = match Address::parse(addr)? {
+            Address::Tcp(addr) => {
+                let server = Server::bind(addr)?;
+                let bound = Address::Tcp(server.local_addr()?.to_string());
+                self.serve(server, |stream, _peer| echo(&stream));
+                bound
             }
-            // Most likely there is no descriptor left: the client waits in the kernel until one is free.
-            Err(error) => {
-                eprintln!("accept: {error}");
-                sleep(Duration::from_millis(100));
+            Address::Udp(addr) => {
+                let socket = UdpSocket::bind(addr)?;
+                let bound = Address::Udp(socket.local_addr()?.to_string());
+                let datagrams = self.datagrams.clone();
+                self.tasks.spawn(move || reflect(&socket, &datagrams));
+                bound
             }
+            Address::Unix(addr) => {
+                let server = Server::new(UnixListener::bind_addr(&addr)?);
+                let file = File(addr.as_pathname().map(PathBuf::from));
+                self.serve(server, move |stream, _nameless| {
+                    let _removed_with_the_server = &file;
+                    echo(&stream)
+                });
+                Address::Unix(addr)
+            }
+        };
+        println!("listening on {bound}");
+        Ok(())
+    }
+
+    fn serve<L: Listener>(
+        &mut self,
+        mut server: Server<L>,
+        handler: impl Fn(L::Stream, L::Addr) -> io::Result<()> + Send + Sync + 'static,
+    ) {
+        if let Some(connections) = self.max_connections {
+            server = server.max_connections(connections);
         }
+        let (handle, server) = (server.handle(), server.on_incident(complain));
+        let serving = self.tasks.spawn(move || server.serve(handler));
+        self.servers.push((handle, serving));
+    }
+
+    /// Stops all servers, and says what has become of the connections that were there.
+    fn stop(self, grace: Duration, signals: Signals) -> io::Result<ServerReport> {
+        let (handles, serving): (Vec<_>, Vec<_>) = self.servers.into_iter().unzip();
+        let open: usize = handles.iter().map(ServerHandle::connections).sum();
+        handles.iter().for_each(|handle| handle.stop(grace));
+        eprintln!("stopping: {open} connections have {grace:?} to end");
+        let impatient = spawn(move || {
+            for _another in signals {
+                handles
+                    .iter()
+                    .for_each(|handle| handle.stop(Duration::ZERO));
+            }
+        });
+
+        let mut all = ServerReport::default();
+        for one in serving {
+            let report = one.join()??;
+            all.finished += report.finished;
+            all.drained += report.drained;
+            all.cancelled += report.cancelled;
+        }
+        impatient.cancel();
+        eprintln!(
+            "{} ended in time, {} were cancelled",
+            all.drained, all.cancelled
+        );
+        Ok(all)
     }
 }
 
 /// Looks like a thread's code: a read or write that cannot go on suspends this task, and the others run.
-fn echo<S>(stream: &S, peer: &str)
+fn echo<S>(stream: &S) -> io::Result<()>
 where
     for<'a> &'a S: Read + Write,
 {
     let (mut from, mut to) = (stream, stream);
-    if let Err(error) = io::copy(&mut from, &mut to) {
-        eprintln!("{peer}: {error}");
+    io::copy(&mut from, &mut to).map(drop)
+}
+
+/// Tells what went wrong.
+fn complain<A: Debug>(incident: Incident<A>) {
+    match incident {
+        Incident::Failed { peer, error, .. } => eprintln!("{peer:?}: {error}"),
+        // Most likely there is no descriptor left: clients wait in the kernel until one is free.
+        Incident::Paused(error) => eprintln!("accept: {error}"),
+        other => eprintln!("{other}"),
     }
 }
 
 /// Sends datagrams back until it is cancelled: they have no connections, so one task does for all.
-fn reflect(socket: &UdpSocket, served: &Served) {
+fn reflect(socket: &UdpSocket, count: &AtomicU64) {
     let mut buf = vec![0; 1 << 16];
     loop {
         let reflected = socket
             .recv_from(&mut buf)
             .and_then(|(n, peer)| socket.send_to(&buf[..n], peer));
         match reflected {
-            Ok(_) => drop(served.datagrams.fetch_add(1, Relaxed)),
+            Ok(_) => drop(count.fetch_add(1, Relaxed)),
             // One of them could not be sent back.
             Err(error) => eprintln!("udp: {error}"),
         }
@@ -159,5 +201,49 @@ impl Drop for File {
         if let Some(path) = &self.0 {
             let _gone_already = std::fs::remove_file(path);
         }
+    }
+}
+
+struct Options {
+    workers: usize,
+    /// How much time connections have to end when the server is stopped.
+    grace: Duration,
+    /// Of each address.
+    max_connections: Option<usize>,
+    addrs: Vec<String>,
+}
+
+impl Options {
+    fn parse() -> Result<Options, lexopt::Error> {
+        use lexopt::prelude::*;
+        let mut options = Options {
+            workers: 1,
+            grace: Duration::from_secs(1),
+            max_connections: None,
+            addrs: Vec::new(),
+        };
+        let mut parser = lexopt::Parser::from_env();
+        while let Some(arg) = parser.next()? {
+            match arg {
+                Long("workers") => options.workers = parser.value()?.parse()?,
+                Long("grace") => {
+                    options.grace = parser.value()?.parse_with(|seconds| {
+                        let seconds = seconds.parse().map_err(|error| format!("{error}"))?;
+                        Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+                    })?;
+                }
+                Long("max-connections") => {
+                    let connections: std::num::NonZeroUsize = parser.value()?.parse()?;
+                    options.max_connections = Some(connections.get());
+                }
+                Short('h') | Long("help") => {
+                    println!("{USAGE}");
+                    process::exit(0);
+                }
+                Value(addr) => options.addrs.push(addr.string()?),
+                _ => return Err(arg.unexpected()),
+            }
+        }
+        Ok(options)
     }
 }

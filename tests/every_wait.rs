@@ -26,6 +26,7 @@
 //! | reading a pipe, an `Fd`, TCP, a Unix stream; `io::wait` | each byte is read once, in order | here |
 //! | writing to them | what was said to be written arrives, and nothing else | here |
 //! | `accept`, TCP and Unix | each connection is accepted once | here |
+//! | `Server::serve` | its handlers and its listener have gone with it | here |
 //! | `connect`, with its name resolved | each is had or closed | here |
 //! | `recv` of datagrams, UDP and Unix | each is received once | here; sending: `unix` |
 //! | `Child::wait` | the child is waited for once, and its status is known | here |
@@ -96,6 +97,7 @@ table! {
     who_is_interrupted_in_writing_to_a_unix_stream_has_written_nothing: interrupt_everywhere_outside(3), || world::writes(world::unix());
     who_is_interrupted_in_accept_loses_no_tcp_connection: interrupt_everywhere_outside(3), || world::takes(world::tcp_listener());
     who_is_interrupted_in_accept_loses_no_unix_connection: interrupt_everywhere_outside(3), || world::takes(world::unix_listener());
+    who_is_interrupted_in_serve_leaves_no_handler_and_no_listener: interrupt_everywhere_outside(6), world::serves;
     who_is_interrupted_in_connect_leaves_no_connection_open: interrupt_everywhere_outside(1), world::connects;
     who_is_interrupted_in_recv_of_udp_takes_no_datagram_from_the_next_one: interrupt_everywhere_outside(3), || world::takes(world::udp());
     who_is_interrupted_in_recv_of_unix_takes_no_datagram_from_the_next_one: interrupt_everywhere_outside(3), || world::takes(world::unix_datagrams());

@@ -89,6 +89,89 @@ fn an_interrupted_server_runs_its_destructors_and_ends_well() {
 }
 
 #[test]
+fn a_server_told_to_end_waits_for_its_connections_until_it_is_told_again() {
+    for signal in ["INT", "TERM"] {
+        let mut server = Server::echoing(&["--grace", "3600"]);
+        let mut clients = [(); 3].map(|()| TcpStream::connect(&server.addr).unwrap());
+        for client in &mut clients {
+            assert_eq!(echoed(client, b"before"), b"before");
+        }
+        server.send(signal);
+        let said = server.complaint();
+        assert_eq!(said, "stopping: 3 connections have 3600s to end\n");
+        for client in &mut clients {
+            assert_eq!(echoed(client, b"after"), b"after");
+        }
+        let [mut ends, mut idle, mut other] = clients;
+        ends.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(ends.read(&mut [0]).unwrap(), 0);
+
+        let (last_words, log) = server.end(signal);
+        for cut_off in [&mut idle, &mut other] {
+            assert_eq!(cut_off.read(&mut [0]).unwrap(), 0);
+        }
+        assert_eq!(log, "1 ended in time, 2 were cancelled\n");
+        assert_eq!(last_words, "served 3 connections\n");
+    }
+}
+
+#[test]
+fn a_server_cuts_connections_off_when_their_grace_is_over() {
+    for grace in ["0", "0.1"] {
+        let server = Server::echoing(&["--grace", grace, "--workers", "1"]);
+        let mut clients = [(); 2].map(|()| TcpStream::connect(&server.addr).unwrap());
+        for client in &mut clients {
+            assert_eq!(echoed(client, b"before"), b"before");
+        }
+        let (last_words, log) = server.end("TERM");
+        assert!(
+            log.ends_with("0 ended in time, 2 were cancelled\n"),
+            "{log}"
+        );
+        assert_eq!(last_words, "served 2 connections\n");
+        for mut client in clients {
+            assert_eq!(client.read(&mut [0]).unwrap(), 0);
+        }
+    }
+}
+
+#[test]
+fn a_server_at_its_limit_serves_the_next_client_when_one_leaves() {
+    let server = Server::echoing(&["--max-connections", "1"]);
+    let mut first = TcpStream::connect(&server.addr).unwrap();
+    assert_eq!(echoed(&mut first, b"first"), b"first");
+    let mut second = TcpStream::connect(&server.addr).unwrap();
+    second.write_all(b"second").unwrap();
+    assert_eq!(echoed(&mut first, b"still"), b"still");
+    second.set_nonblocking(true).unwrap();
+    let not_yet = second.read(&mut [0]).unwrap_err();
+    assert_eq!(not_yet.kind(), io::ErrorKind::WouldBlock);
+    second.set_nonblocking(false).unwrap();
+    drop(first);
+    assert_eq!(echoed(&mut second, b""), b"");
+    let mut reply = [0; 6];
+    second.read_exact(&mut reply).unwrap();
+    assert_eq!(&reply, b"second");
+    drop(second);
+    assert_eq!(server.stop("INT"), "served 2 connections\n");
+}
+
+#[test]
+fn a_server_refuses_options_that_it_does_not_know() {
+    for args in [
+        &["--grace", "soon"][..],
+        &["--grace", "-1"],
+        &["--max-connections", "0"],
+        &["--workers"],
+        &["--frobnicate"],
+    ] {
+        let output = Program::start("echo_server", args).finish();
+        let refused = (output.status.code(), text(&output.stdout));
+        assert_eq!(refused, (Some(1), ""), "{args:?}");
+    }
+}
+
+#[test]
 fn a_reset_connection_ends_its_own_task_only() {
     let server = Server::start();
     let mut other = TcpStream::connect(&server.addr).unwrap();
@@ -614,9 +697,18 @@ impl Server {
         Server::listening("echo_server", &["127.0.0.1:0"])
     }
 
+    /// The same with options.
+    fn echoing(options: &[&str]) -> Server {
+        Server::started("echo_server", options, &["127.0.0.1:0"])
+    }
+
     /// The same of any example that says where it listens, at each of these addresses.
     fn listening(name: &str, at: &[&str]) -> Server {
-        let mut program = Program::start(name, at);
+        Server::started(name, &[], at)
+    }
+
+    fn started(name: &str, options: &[&str], at: &[&str]) -> Server {
+        let mut program = Program::start(name, &[options, at].concat());
         let mut stdout = BufReader::new(program.child.stdout.take().unwrap());
         let addr = |_: &&str| {
             let mut line = String::new();
@@ -635,6 +727,24 @@ impl Server {
         }
     }
 
+    /// The next line that it writes to standard error.
+    fn complaint(&mut self) -> String {
+        let mut line = Vec::new();
+        let stderr = self.program.child.stderr.as_mut().unwrap();
+        while line.last() != Some(&b'\n') {
+            let mut byte = [0];
+            stderr.read_exact(&mut byte).unwrap(); // one by one: the rest is for others
+            line.extend(byte);
+        }
+        String::from_utf8(line).unwrap()
+    }
+
+    fn send(&self, signal: &str) {
+        let pid = self.program.id().to_string();
+        let sent = Command::new("kill").args(["-s", signal, &pid]).status();
+        assert!(sent.unwrap().success());
+    }
+
     /// Sends a signal, upon which it must succeed; returns its last words.
     fn stop(self, signal: &str) -> String {
         self.end(signal).0
@@ -642,12 +752,7 @@ impl Server {
 
     /// As `stop`, with what it wrote to standard error all along.
     fn end(mut self, signal: &str) -> (String, String) {
-        let pid = self.program.id().to_string();
-        assert!(Command::new("kill")
-            .args(["-s", signal, &pid])
-            .status()
-            .unwrap()
-            .success());
+        self.send(signal);
         let last_words = io::read_to_string(self.stdout).unwrap();
         let output = self.program.finish();
         assert!(output.status.success(), "{output:?}");

@@ -10,9 +10,9 @@ use common::sockets::*;
 use multitask::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use multitask::{spawn, yield_now, JoinError, Timeout};
 use socket2::SockRef;
-use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::OwnedFd;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -557,6 +557,160 @@ fn a_port_can_be_bound_again_at_once_though_old_connections_are_remembered() {
         assert_eq!(client.read(&mut [0]).unwrap(), 0);
         drop((client, listener));
         TcpListener::bind(addr).unwrap();
+    });
+}
+
+// ---- Shared ports, and what is set before a listener is bound ----
+
+#[test]
+fn listeners_of_one_port_share_its_connections_and_each_goes_to_one_of_them() {
+    in_tasks(|| {
+        let first = TcpListener::bind_shared("127.0.0.1:0").unwrap();
+        let addr = first.local_addr().unwrap();
+        let more = (0..2).map(|_| TcpListener::bind_shared(addr).unwrap());
+        let listeners: Vec<_> = [first].into_iter().chain(more).collect();
+        let clients: Vec<_> = (0..60)
+            .map(|_| TcpStream::connect(addr).unwrap().local_addr().unwrap())
+            .collect();
+
+        let mut accepted = Vec::new();
+        for listener in &listeners {
+            let before = accepted.len();
+            while let Ok((_, peer)) = listener.accept_timeout(Duration::ZERO) {
+                accepted.push(peer);
+            }
+            assert!(accepted.len() > before, "one got none of sixty");
+        }
+        accepted.sort();
+        let mut clients = clients;
+        clients.sort();
+        assert_eq!(accepted, clients);
+    });
+}
+
+#[test]
+fn listeners_of_two_processes_share_a_port() {
+    const CHILD: &str = "MULTITASK_TEST_SHARED_PORT";
+    const WELCOMES: [&str; 2] = ["from the parent", "from the child"];
+    let welcome = |listener: TcpListener, word: &'static str| {
+        move || loop {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(word.as_bytes()).unwrap();
+        }
+    };
+    if let Some(addr) = env::var_os(CHILD) {
+        let listener = TcpListener::bind_shared(addr.to_str().unwrap()).unwrap();
+        println!("\nready");
+        return welcome(listener, WELCOMES[1])();
+    }
+    let listener = TcpListener::bind_shared("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let _watch = watch();
+    let mut child = multitask::process::Command::new(env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "listeners_of_two_processes_share_a_port",
+            "--nocapture",
+        ])
+        .env(CHILD, addr.to_string())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let said = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(said.map(Result::unwrap).any(|line| line == "ready"));
+
+    let ours = spawn(welcome(listener, WELCOMES[0]));
+    let answers: Vec<String> = (0..60)
+        .map(|_| io::read_to_string(TcpStream::connect(addr).unwrap()).unwrap())
+        .collect();
+    for word in WELCOMES {
+        assert!(answers.iter().any(|answer| answer == word), "{answers:?}");
+    }
+    ours.cancel();
+    assert!(ours.join().unwrap_err().is_cancelled());
+}
+
+#[test]
+fn a_port_is_shared_by_those_only_that_were_bound_so() {
+    in_tasks(|| {
+        let (own, addr) = listening();
+        let error = TcpListener::bind_shared(addr).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AddrInUse);
+        drop(own);
+        let shared = TcpListener::bind_shared(addr).unwrap();
+        let error = TcpListener::bind(addr).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AddrInUse);
+        drop(shared);
+        TcpListener::bind(addr).unwrap();
+    });
+}
+
+#[test]
+fn beyond_its_backlog_a_listener_lets_nobody_in_until_it_accepts() {
+    in_tasks(|| {
+        let listener = TcpListener::builder().backlog(1).bind("127.0.0.1:0");
+        let listener = listener.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let _first = TcpStream::connect(addr).unwrap();
+        // Linux counts one more than it was told; others may not.
+        let mut waiting = Vec::new();
+        let error = loop {
+            match TcpStream::connect_timeout(&addr, SHORT) {
+                Ok(stream) => waiting.push(stream),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert!(waiting.len() <= 1, "{}", waiting.len());
+        listener.accept().unwrap();
+        TcpStream::connect_timeout(&addr, Duration::from_secs(10)).unwrap();
+    });
+}
+
+#[test]
+fn a_listener_for_ipv6_alone_leaves_the_port_of_ipv4_to_others() {
+    if TcpListener::bind("[::1]:0").is_err() {
+        return; // there is no IPv6 here
+    }
+    let bind = |only_v6| {
+        let options = TcpListener::builder().only_v6(only_v6);
+        let v6 = options.bind("[::]:0").unwrap();
+        let v4 = SocketAddr::from(([0, 0, 0, 0], v6.local_addr().unwrap().port()));
+        TcpListener::bind(v4)
+            .map(drop)
+            .map_err(|error| error.kind())
+    };
+    assert_eq!(bind(true), Ok(()));
+    assert_eq!(bind(false), Err(ErrorKind::AddrInUse));
+    let v4 = TcpListener::builder().only_v6(true).bind("127.0.0.1:0");
+    v4.expect("it means nothing to IPv4");
+}
+
+#[test]
+fn an_accepted_connection_has_the_time_to_live_that_its_listener_was_made_with() {
+    in_tasks(|| {
+        let listener = TcpListener::builder().ttl(42).bind("127.0.0.1:0").unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        assert_eq!(listener.ttl().unwrap(), 42);
+        assert_eq!(listener.accept().unwrap().0.ttl().unwrap(), 42);
+        let error = TcpListener::builder().ttl(256).bind("127.0.0.1:0");
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidInput);
+    });
+}
+
+#[test]
+fn without_reuse_address_old_connections_keep_their_port_for_a_while() {
+    in_tasks(|| {
+        let options = TcpListener::builder().reuse_address(false);
+        let listener = options.bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let mut client = TcpStream::connect(addr).unwrap();
+        drop(listener.accept().unwrap()); // who closes first keeps the connection in TIME_WAIT
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+        drop((client, listener));
+        let error = options.bind(addr).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AddrInUse);
     });
 }
 

@@ -428,6 +428,67 @@ fn a_member_of_a_group_hears_what_is_sent_to_it_until_it_leaves() {
 }
 
 #[test]
+fn sockets_of_one_port_share_its_datagrams_and_each_sender_keeps_to_one_of_them() {
+    in_tasks(|| {
+        let first = UdpSocket::bind_shared("127.0.0.1:0").unwrap();
+        let addr = first.local_addr().unwrap();
+        let second = UdpSocket::bind_shared(addr).unwrap();
+        let senders: Vec<_> = (0..40).map(|_| bound()).collect();
+        for _ in 0..2 {
+            for (sender, _) in &senders {
+                sender.send_to(b"hello", addr).unwrap();
+            }
+        }
+
+        let heard = [first, second].map(|socket| {
+            socket.set_nonblocking(true).unwrap(); // on loopback all are here
+            let mut from = Vec::new();
+            while let Ok((_, sender)) = socket.recv_from(&mut [0; 8]) {
+                from.push(sender);
+            }
+            from
+        });
+        assert!(heard.iter().all(|from| !from.is_empty()), "{heard:?}");
+        for (_, sender) in senders {
+            let mut counts = heard
+                .each_ref()
+                .map(|from| from.iter().filter(|&&from| from == sender).count());
+            counts.sort();
+            assert_eq!(counts, [0, 2]);
+        }
+    });
+}
+
+#[test]
+fn a_port_is_shared_by_those_sockets_only_that_were_bound_so() {
+    let (own, addr) = bound();
+    let error = UdpSocket::bind_shared(addr).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AddrInUse);
+    drop(own);
+    let shared = UdpSocket::bind_shared(addr).unwrap();
+    let error = UdpSocket::bind(addr).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AddrInUse);
+    drop(shared);
+}
+
+#[test]
+fn no_two_sockets_that_share_get_the_same_port_if_they_ask_for_any() {
+    // Of so many, some would meet.
+    for _ in 0..4 {
+        let sockets: Vec<_> = (0..400)
+            .map(|_| UdpSocket::bind_shared("127.0.0.1:0").unwrap())
+            .collect();
+        let mut ports: Vec<_> = sockets
+            .iter()
+            .map(|socket| socket.local_addr().unwrap().port())
+            .collect();
+        ports.sort();
+        ports.dedup();
+        assert_eq!(ports.len(), sockets.len());
+    }
+}
+
+#[test]
 fn a_name_is_looked_up_away_from_the_worker_for_bind_connect_and_send_to() {
     in_tasks(|| {
         let (server, addr) = bound();

@@ -1,14 +1,14 @@
-//! Owns [`TcpListener`] and its iterator.
+//! Owns [`TcpListener`], its iterator, and the options it is made with.
 //!
 //! 1. Waiting is `Source`'s: nothing here suspends by itself.
 //! 2. An accepted descriptor is non-blocking and close-on-exec from the system call on (`accept_nonblocking`).
 //! 3. A failed `accept` concerns its caller alone; the listener stays as it was.
 
 use super::addr::{each_addr, invalid, ToSocketAddrs};
-use super::socket::{accept, accept_until, any_socket};
-use super::stream::{stream_socket, TcpStream};
+use super::socket::{accept, accept_if, accept_until, any_socket, bind_sharing, new_socket};
+use super::stream::TcpStream;
 use crate::io::source::Source;
-use crate::sys::socket::SockAddr;
+use crate::sys::socket::{share_port, SockAddr, SockRef, Type};
 use std::iter::FusedIterator;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use std::{io, net};
 ///
 /// A blocking server has a thread waiting in `accept`; here the acceptor is one of many tasks and takes its turn among them, so
 /// a burst has to sit in the kernel for a turn. Beyond the backlog Linux drops the SYN, and the client tries again a whole second later.
-const BACKLOG: i32 = 4096;
+const BACKLOG: u32 = 4096;
 
 /// A TCP socket that accepts connections: [`std::net::TcpListener`], whose `accept` suspends the task only.
 ///
@@ -69,7 +69,55 @@ impl TcpListener {
     ///
     /// That of the last address tried (`AddrInUse`, `PermissionDenied`, `AddrNotAvailable`), or `InvalidInput` if there was none.
     pub fn bind<A: ToSocketAddrs>(addr: A) -> io::Result<TcpListener> {
-        each_addr(addr, listen)
+        TcpListener::builder().bind(addr)
+    }
+
+    /// [`bind`](TcpListener::bind) to a port that several listeners have together, be they of one process or of several: each new connection goes
+    /// to one of them, by the kernel's choice (`SO_REUSEPORT`). **Beyond std.**
+    ///
+    /// All of them have to be bound so, and by the same user. Port 0 asks for a port that nobody has yet. Connections that wait for their `accept`
+    /// are reset when their listener is closed; others of the port do not get them.
+    ///
+    /// ```
+    /// use multitask::net::{TcpListener, TcpStream};
+    /// # fn main() -> std::io::Result<()> {
+    ///
+    /// let first = TcpListener::bind_shared("127.0.0.1:0")?;
+    /// let addr = first.local_addr()?;
+    /// let second = TcpListener::bind_shared(addr)?; // most often another process
+    ///
+    /// drop(first);
+    /// let _client = TcpStream::connect(addr)?;
+    /// second.accept()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`bind`](TcpListener::bind): `AddrInUse` also if somebody has the port for himself. `Unsupported` where the kernel does not spread
+    /// connections: it does on Linux and FreeBSD.
+    pub fn bind_shared<A: ToSocketAddrs>(addr: A) -> io::Result<TcpListener> {
+        TcpListener::builder().reuse_port(true).bind(addr)
+    }
+
+    /// To make a listener that differs from what [`bind`](TcpListener::bind) makes. **Beyond std.**
+    ///
+    /// ```
+    /// use multitask::net::TcpListener;
+    ///
+    /// let listener = TcpListener::builder().backlog(16).ttl(64).bind("127.0.0.1:0")?;
+    /// assert_eq!(listener.ttl()?, 64);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn builder() -> ListenerBuilder {
+        ListenerBuilder {
+            backlog: BACKLOG,
+            reuse_address: true,
+            reuse_port: false,
+            only_v6: None,
+            ttl: None,
+        }
     }
 
     /// The address this socket is bound to; never suspends.
@@ -165,6 +213,20 @@ impl TcpListener {
         self.source.get().only_v6()
     }
 
+    /// See [`accept_if`].
+    pub(super) fn accept_if<R>(
+        &self,
+        admit: impl FnMut() -> io::Result<R>,
+    ) -> io::Result<(R, TcpStream, SocketAddr)> {
+        let (room, source, peer) = accept_if(&self.source, tcp_addr, admit)?;
+        Ok((room, TcpStream { source }, peer))
+    }
+
+    /// Lets listeners that are bound so from now on have the port together with this one.
+    pub(super) fn share_port(&self) -> io::Result<()> {
+        share_port(&SockRef::from(self.source.get()))
+    }
+
     fn accept_until(&self, deadline: Option<Instant>) -> io::Result<(TcpStream, SocketAddr)> {
         let (source, peer) = accept_until(&self.source, deadline, tcp_addr)?;
         Ok((TcpStream { source }, peer))
@@ -172,6 +234,98 @@ impl TcpListener {
 }
 
 any_socket! { TcpListener }
+
+/// Makes a [`TcpListener`]: see [`TcpListener::builder`]. **Beyond std**, which knows these options only for sockets that are bound already,
+/// where most of them come too late.
+///
+/// ```
+/// use multitask::net::TcpListener;
+///
+/// let options = TcpListener::builder().only_v6(true);
+/// # if TcpListener::bind("[::1]:0").is_err() { return Ok(()) } // no IPv6 here
+/// let v6 = options.bind("[::]:0")?;
+/// let v4 = TcpListener::bind(("0.0.0.0", v6.local_addr()?.port()))?; // the same port of the other family
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder makes nothing until `bind` is called"]
+pub struct ListenerBuilder {
+    backlog: u32,
+    reuse_address: bool,
+    reuse_port: bool,
+    /// `None` leaves it to the system.
+    only_v6: Option<bool>,
+    /// `None` leaves it to the system.
+    ttl: Option<u32>,
+}
+
+impl ListenerBuilder {
+    /// Sets how many connections may wait for their `accept`: 4096 unless told otherwise. The system lowers it to its own limit, on Linux
+    /// `net.core.somaxconn`.
+    pub fn backlog(mut self, connections: u32) -> Self {
+        self.backlog = connections;
+        self
+    }
+
+    /// Sets whether the address may be bound although connections of an earlier listener linger there (`SO_REUSEADDR`): yes unless told
+    /// otherwise, as in std.
+    pub fn reuse_address(mut self, reuse: bool) -> Self {
+        self.reuse_address = reuse;
+        self
+    }
+
+    /// Sets whether other listeners may have the port too: see [`TcpListener::bind_shared`]. No unless told otherwise.
+    pub fn reuse_port(mut self, reuse: bool) -> Self {
+        self.reuse_port = reuse;
+        self
+    }
+
+    /// Sets whether a listener on an IPv6 address leaves IPv4 alone (`IPV6_V6ONLY`). Unless told otherwise the system decides, which on Linux lets
+    /// `[::]` stand for both. It means nothing to a listener on an IPv4 address.
+    pub fn only_v6(mut self, only_v6: bool) -> Self {
+        self.only_v6 = Some(only_v6);
+        self
+    }
+
+    /// Sets the time to live of the packets sent, which accepted connections inherit: see [`TcpListener::set_ttl`]. Unless told otherwise the
+    /// system decides.
+    pub fn ttl(mut self, ttl: u32) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// Makes the listener: see [`TcpListener::bind`]. Suspends only to look a name up.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`TcpListener::bind`]; those of `setsockopt` for an option that was set: `InvalidInput` for a time to live of 0 or above 255;
+    /// with [`reuse_port`](ListenerBuilder::reuse_port) also those of [`TcpListener::bind_shared`].
+    pub fn bind<A: ToSocketAddrs>(&self, addr: A) -> io::Result<TcpListener> {
+        each_addr(addr, |addr| self.listen(addr))
+    }
+
+    /// A listener on one address.
+    fn listen(&self, addr: &SocketAddr) -> io::Result<TcpListener> {
+        let socket = new_socket(addr, Type::STREAM)?;
+        socket.set_reuse_address(self.reuse_address)?;
+        if let (Some(only_v6), true) = (self.only_v6, addr.is_ipv6()) {
+            socket.set_only_v6(only_v6)?;
+        }
+        if self.reuse_port {
+            bind_sharing(&socket, addr)?;
+        } else {
+            socket.bind(&(*addr).into())?;
+        }
+        socket.listen(i32::try_from(self.backlog).unwrap_or(i32::MAX))?;
+        let listener = TcpListener {
+            source: Source::new(socket.into())?,
+        };
+        if let Some(ttl) = self.ttl {
+            listener.set_ttl(ttl)?;
+        }
+        Ok(listener)
+    }
+}
 
 impl Iterator for Incoming<'_> {
     type Item = io::Result<TcpStream>;
@@ -182,17 +336,6 @@ impl Iterator for Incoming<'_> {
 }
 
 impl FusedIterator for Incoming<'_> {}
-
-/// A listener on one address.
-fn listen(addr: &SocketAddr) -> io::Result<TcpListener> {
-    let socket = stream_socket(addr)?;
-    socket.set_reuse_address(true)?;
-    socket.bind(&(*addr).into())?;
-    socket.listen(BACKLOG)?;
-    Ok(TcpListener {
-        source: Source::new(socket.into())?,
-    })
-}
 
 /// The address of a peer; a listener taken in may be of another family altogether, and std's word for that is this.
 fn tcp_addr(peer: &SockAddr) -> io::Result<SocketAddr> {

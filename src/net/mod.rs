@@ -40,8 +40,10 @@
 //!
 //! # Beyond std
 //!
-//! [`TcpListener::accept_timeout`] and [`accept_deadline`](TcpListener::accept_deadline), since std has no timeout for `accept`; and many datagrams with
-//! one system call: [`UdpSocket::recv_many`], [`send_many`](UdpSocket::send_many), [`send_many_to`](UdpSocket::send_many_to), [`RecvBatch`].
+//! [`TcpListener::accept_timeout`] and [`accept_deadline`](TcpListener::accept_deadline), since std has no timeout for `accept`; many datagrams with
+//! one system call: [`UdpSocket::recv_many`], [`send_many`](UdpSocket::send_many), [`send_many_to`](UdpSocket::send_many_to), [`RecvBatch`];
+//! ports that several sockets share: [`TcpListener::bind_shared`], [`UdpSocket::bind_shared`]; and options to be set before a listener is bound:
+//! [`TcpListener::builder`].
 //!
 //! # The descriptor inside
 //!
@@ -65,13 +67,17 @@
 pub(crate) mod addr;
 #[allow(unsafe_code)] // FromRawFd's methods are unsafe by their trait
 pub(crate) mod fd;
-mod listener;
+pub(crate) mod listen;
+pub(crate) mod listener;
+mod server;
 pub(crate) mod socket;
 mod stream;
 mod udp;
 
 pub use addr::ToSocketAddrs;
-pub use listener::{Incoming, TcpListener};
+pub use listen::Listener;
+pub use listener::{Incoming, ListenerBuilder, TcpListener};
+pub use server::{Handled, Incident, Server, ServerHandle, ServerReport};
 pub use std::net::{
     AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6,
 };

@@ -8,10 +8,29 @@
 
 use crate::io::source::Source;
 use crate::rt::{header::Why, reactor::Interest};
-use crate::sys::socket::{accept_nonblocking, SockAddr};
+use crate::sys::socket::{accept_nonblocking, share_port, Domain, SockAddr, Socket, Type};
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
+
+/// A socket of `addr`'s family, close-on-exec, and non-blocking from birth where the system can make one; `Source::new` sees to the rest.
+pub(super) fn new_socket(addr: &SocketAddr, kind: Type) -> io::Result<Socket> {
+    #[cfg(not(target_vendor = "apple"))]
+    let kind = kind.nonblocking();
+    Socket::new(Domain::for_address(*addr), kind, None)
+}
+
+/// Binds a socket to a port that others may have together with it. Port 0 asks for one that nobody has.
+pub(super) fn bind_sharing(socket: &Socket, addr: &SocketAddr) -> io::Result<()> {
+    if addr.port() == 0 {
+        // In this order: of a UDP socket that shares, Linux takes "any port" to include those of others that share.
+        socket.bind(&(*addr).into())?;
+        return share_port(socket);
+    }
+    share_port(socket)?;
+    socket.bind(&(*addr).into())
+}
 
 /// Repeats `op` until it has read something, for at most the read timeout.
 #[inline]
@@ -44,6 +63,22 @@ pub(crate) fn accept<L: AsFd, S: AsFd + From<OwnedFd>, A>(
         accept_one(inner, address)
     })?;
     Ok(welcome(listener, accepted))
+}
+
+/// As [`accept`], when `admit` has made room for a connection, for which it may wait. The room is there for the system call only: while
+/// nobody connects, others can have it.
+pub(crate) fn accept_if<L: AsFd, S: AsFd + From<OwnedFd>, A, R>(
+    listener: &Source<L>,
+    address: fn(&SockAddr) -> io::Result<A>,
+    mut admit: impl FnMut() -> io::Result<R>,
+) -> io::Result<(R, Source<S>, A)> {
+    let accepted = listener.retry(Interest::Read, Why::Accept, None, |inner| {
+        let room = admit()?;
+        Ok((room, accept_one(inner, address)?))
+    });
+    let (room, accepted) = accepted?;
+    let (source, peer) = welcome(listener, accepted);
+    Ok((room, source, peer))
 }
 
 /// As [`accept`], until `deadline`; one that has passed looks once.

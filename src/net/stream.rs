@@ -4,10 +4,10 @@
 //! 2. A stream exists before its connection does, but only `open` holds it then.
 
 use super::addr::{each_addr, invalid, ToSocketAddrs};
-use super::socket::{any_socket, bytes, receive, timeouts};
+use super::socket::{any_socket, bytes, new_socket, receive, timeouts};
 use crate::io::source::Source;
 use crate::rt::{header::Why, reactor::Interest};
-use crate::sys::socket::{self, Domain, SockRef, Socket, Type};
+use crate::sys::socket::{self, SockRef, Type};
 use std::net::{Shutdown, SocketAddr};
 #[cfg(target_os = "android")]
 use std::os::android::net as linux;
@@ -198,17 +198,9 @@ timeouts! {
 }
 bytes! { TcpStream }
 
-/// A TCP socket of `addr`'s family, close-on-exec, and non-blocking from birth where the system can make one; `Source::new` sees to the rest.
-pub(super) fn stream_socket(addr: &SocketAddr) -> io::Result<Socket> {
-    let kind = Type::STREAM;
-    #[cfg(not(target_vendor = "apple"))]
-    let kind = kind.nonblocking();
-    Socket::new(Domain::for_address(*addr), kind, None)
-}
-
 /// Connects to one address.
 fn open(addr: &SocketAddr, deadline: Option<Instant>) -> io::Result<TcpStream> {
-    let source = Source::<net::TcpStream>::new(stream_socket(addr)?.into())?;
+    let source = Source::<net::TcpStream>::new(new_socket(addr, Type::STREAM)?.into())?;
     match SockRef::from(source.get()).connect(&(*addr).into()) {
         Ok(()) => {}
         Err(error) if socket::in_progress(&error) => {

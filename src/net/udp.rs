@@ -5,9 +5,9 @@
 //! 3. A batch's entries describe the front of its data, piece by piece: entry `n` lies at `n * size`.
 
 use super::addr::{each_addr, invalid, ToSocketAddrs};
-use super::socket::{any_socket, receive, send, timeouts};
+use super::socket::{any_socket, bind_sharing, new_socket, receive, send, timeouts};
 use crate::io::source::Source;
-use crate::sys::socket::{self, SockAddr, SockAddrStorage};
+use crate::sys::socket::{self, SockAddr, SockAddrStorage, Type};
 use std::iter::FusedIterator;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
@@ -56,6 +56,39 @@ impl UdpSocket {
     pub fn bind<A: ToSocketAddrs>(addr: A) -> io::Result<UdpSocket> {
         each_addr(addr, |addr| {
             let source = Source::new(net::UdpSocket::bind(addr)?)?;
+            Ok(UdpSocket { source })
+        })
+    }
+
+    /// [`bind`](UdpSocket::bind) to a port that several sockets have together, be they of one process or of several: each datagram goes to one of
+    /// them, by the kernel's choice (`SO_REUSEPORT`), and those of one sender to the same one for as long as none comes or goes. **Beyond std.**
+    ///
+    /// All of them have to be bound so, and by the same user. Port 0 asks for a port that nobody has yet.
+    ///
+    /// ```
+    /// use multitask::net::UdpSocket;
+    /// # fn main() -> std::io::Result<()> {
+    ///
+    /// let first = UdpSocket::bind_shared("127.0.0.1:0")?;
+    /// let addr = first.local_addr()?;
+    /// let second = UdpSocket::bind_shared(addr)?; // most often another process
+    ///
+    /// drop(first);
+    /// UdpSocket::bind("127.0.0.1:0")?.send_to(b"hello", addr)?;
+    /// assert_eq!(second.recv(&mut [0; 16])?, 5);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`bind`](UdpSocket::bind): `AddrInUse` also if somebody has the port for himself. `Unsupported` where the kernel does not spread
+    /// datagrams: it does on Linux and FreeBSD.
+    pub fn bind_shared<A: ToSocketAddrs>(addr: A) -> io::Result<UdpSocket> {
+        each_addr(addr, |addr| {
+            let socket = new_socket(addr, Type::DGRAM)?;
+            bind_sharing(&socket, addr)?;
+            let source = Source::new(socket.into())?;
             Ok(UdpSocket { source })
         })
     }

@@ -42,6 +42,73 @@ pub(crate) fn accept_nonblocking(listener: BorrowedFd<'_>) -> io::Result<(OwnedF
     Ok((OwnedFd::from(socket), peer))
 }
 
+/// What an error of `accept` means for the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AcceptFailure {
+    /// It was about a connection that has gone: the next one may do.
+    Connection,
+    /// Something has run out, or it is an error that we know nothing of: not before something has changed.
+    NotNow,
+    /// It is no listener.
+    Listener,
+}
+
+/// What this error of `accept(2)` means.
+///
+/// Linux hands on what has happened to a connection before it was accepted.
+pub(crate) fn accept_failure(error: &io::Error) -> AcceptFailure {
+    match error.raw_os_error() {
+        Some(
+            libc::ECONNABORTED
+            | libc::ECONNRESET
+            | libc::EPROTO
+            | libc::ENOPROTOOPT
+            | libc::ENETDOWN
+            | libc::ENETUNREACH
+            | libc::EHOSTDOWN
+            | libc::EHOSTUNREACH
+            | libc::ETIMEDOUT,
+        ) => AcceptFailure::Connection,
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        Some(libc::ENONET) => AcceptFailure::Connection,
+        Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK) => AcceptFailure::Listener,
+        _ => AcceptFailure::NotNow,
+    }
+}
+
+/// Lets the socket have its port together with others of this kind, each of which gets a part of what comes.
+///
+/// # Errors
+///
+/// Those of `setsockopt(2)`: `SO_REUSEPORT`.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn share_port(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_port(true)
+}
+
+/// Lets the socket have its port together with others of this kind, each of which gets a part of what comes.
+///
+/// # Errors
+///
+/// Those of `setsockopt(2)`: `SO_REUSEPORT_LB`.
+#[cfg(target_os = "freebsd")]
+pub(crate) fn share_port(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_port_lb(true)
+}
+
+/// Where `SO_REUSEPORT` exists as well, one of the sockets gets all that comes.
+///
+/// # Errors
+///
+/// `Unsupported`.
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+pub(crate) fn share_port(_: &Socket) -> io::Result<()> {
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        "this system does not spread what comes to a port over several sockets",
+    ))
+}
+
 /// Whether a non-blocking `connect` is under way.
 pub(crate) fn in_progress(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EINPROGRESS)
@@ -271,6 +338,28 @@ mod tests {
         listener.set_nonblocking(true).expect("an open descriptor");
         let error = accept_nonblocking(listener.as_fd()).expect_err("nobody connects");
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn a_limit_that_is_reached_is_neither_a_connection_s_fault_nor_the_listener_s() {
+        use AcceptFailure::*;
+        let means = |errno| accept_failure(&io::Error::from_raw_os_error(errno));
+        for errno in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM] {
+            assert_eq!(means(errno), NotNow);
+        }
+        // A firewall, but also a filter of system calls, which will always say so.
+        assert_eq!(means(libc::EPERM), NotNow);
+        assert_eq!(means(libc::ECONNABORTED), Connection);
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        let error = accept_nonblocking(socket.as_fd()).expect_err("it is no listener");
+        assert_eq!(
+            accept_failure(&error),
+            NotNow,
+            "EOPNOTSUPP is a network's, too"
+        );
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a descriptor");
+        let error = accept_nonblocking(socket.as_fd()).expect_err("it does not listen");
+        assert_eq!(accept_failure(&error), Listener);
     }
 
     #[test]

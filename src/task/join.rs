@@ -88,6 +88,13 @@ impl<T> JoinHandle<T> {
         self.take()
     }
 
+    /// Waits until the task has ended, and leaves the handle. As `join`, it may unwind.
+    pub(crate) fn wait_for_end(&mut self) {
+        while !self.is_finished() {
+            let _woken_or_again = self.wait(None, Mode::Infallible);
+        }
+    }
+
     /// As [`join`](JoinHandle::join), for at most `timeout`.
     ///
     /// # Errors

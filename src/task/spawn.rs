@@ -97,6 +97,8 @@ pub fn run() -> Result<(), Deadlock> {
 pub struct Builder {
     name: Option<String>,
     stack_size: Option<usize>,
+    /// Where the task is said to have been spawned, if not where the method is called.
+    place: Option<&'static Location<'static>>,
 }
 
 impl Builder {
@@ -165,8 +167,15 @@ impl Builder {
         unsafe { spawn_unchecked(scheduler.worker(), self.birth(Location::caller())?, f) }
     }
 
-    pub(super) fn birth(self, place: &'static Location<'static>) -> io::Result<Birth> {
+    /// Says where the task was spawned, for reports: who calls us knows better than we do.
+    pub(crate) fn place(mut self, place: &'static Location<'static>) -> Self {
+        self.place = Some(place);
+        self
+    }
+
+    pub(super) fn birth(self, caller: &'static Location<'static>) -> io::Result<Birth> {
         let stack_size = self.stack_size.map_or(Ok(0), rounded)?;
+        let place = self.place.unwrap_or(caller);
         Ok(Birth::new(self.name.map(Into::into), place, stack_size))
     }
 }

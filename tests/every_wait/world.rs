@@ -2,16 +2,16 @@
 
 use super::common::files::Folder;
 use super::common::interrupts::Trial;
-use super::common::{OnDrop, LONG};
+use super::common::{Drops, OnDrop, LONG};
 use super::{nothing, Present, MOMENT};
-use multitask::net::{TcpListener, TcpStream, UdpSocket};
+use multitask::net::{Server, TcpListener, TcpStream, UdpSocket};
 use multitask::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use multitask::process::{Child, Command, Stdio};
 use multitask::signal::{Signals, SIGUSR1};
 use multitask::time::interval;
 use multitask::{fs, io, task, timeout_at, yield_now};
 use socket2::SockRef;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{mpsc, Arc, Mutex};
@@ -266,6 +266,49 @@ pub fn unix_listener() -> (Takes, Gives) {
         stream.write_all(&[byte]).unwrap();
     });
     (accepts, connects)
+}
+
+/// A server that is stopped when three clients have been there.
+pub fn serves() -> Trial {
+    let server = Server::bind("127.0.0.1:0").unwrap();
+    let (addr, handle) = (server.local_addr().unwrap(), server.handle());
+    let (begun, ended) = (Arc::new(AtomicUsize::new(0)), Drops::default());
+    let (begins, ends) = (begun.clone(), ended.clone());
+    let seen = handle.clone();
+    let handler = move |mut stream: TcpStream, _peer| {
+        begins.fetch_add(1, SeqCst);
+        let _ends = ends.one();
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        yield_now();
+        stream.write_all(&byte)
+    };
+    let victim = move |limit| {
+        let _in_time = timeout_at(limit, || server.serve(handler));
+    };
+    let clients = move || {
+        for _ in 0..3 {
+            let answered = TcpStream::connect(addr).and_then(|mut stream| {
+                stream.write_all(b"?")?;
+                stream.read_exact(&mut [0])
+            });
+            if answered.is_err() {
+                return; // the server has gone
+            }
+        }
+        handle.stop(LONG);
+    };
+    Trial {
+        victim: Box::new(victim),
+        others: vec![Box::new(clients)],
+        then: nothing(),
+        end: Box::new(move || {
+            assert_eq!(ended.count(), begun.load(SeqCst), "a handler is left");
+            assert_eq!(seen.connections(), 0);
+            let refused = std::net::TcpStream::connect(addr).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+        }),
+    }
 }
 
 macro_rules! datagrams {

@@ -7,7 +7,9 @@
 use super::stream::UnixStream;
 use crate::io::source::Source;
 use crate::net::addr::invalid;
-use crate::net::socket::{accept, accept_until, any_socket};
+use crate::net::listen::{sealed, Listener};
+use crate::net::listener::ListenerBuilder;
+use crate::net::socket::{accept, accept_if, accept_until, any_socket};
 use crate::sys::socket::SockAddr;
 use std::io;
 #[cfg(target_os = "android")]
@@ -130,6 +132,33 @@ impl UnixListener {
 }
 
 any_socket! { UnixListener }
+
+impl sealed::Sealed for UnixListener {}
+
+impl Listener for UnixListener {
+    type Stream = UnixStream;
+    type Addr = SocketAddr;
+
+    fn accept_if<R>(
+        &self,
+        admit: impl FnMut() -> io::Result<R>,
+    ) -> io::Result<(R, UnixStream, SocketAddr)> {
+        let (room, source, peer) = accept_if(&self.source, unix_addr, admit)?;
+        Ok((room, UnixStream { source }, peer))
+    }
+
+    fn never_wait(&self, never: bool) {
+        self.source.settings().set_nonblocking(never);
+    }
+
+    fn address(&self) -> io::Result<SocketAddr> {
+        self.local_addr()
+    }
+
+    fn sibling(&self, _: &ListenerBuilder) -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into()) // a path is one socket's
+    }
+}
 
 impl<'a> IntoIterator for &'a UnixListener {
     type Item = io::Result<UnixStream>;

@@ -1,0 +1,283 @@
+//! Owns what the workers of a server do: accept, run handlers, and stop.
+//!
+//! 1. A worker's tasks (its acceptor, its connections) are members of its scope: none outlives its task, however that ends.
+//! 2. When one worker ends, for whatever reason, all do.
+//! 3. The acceptor holds a permit only while it calls `accept`, and hands it to the connection: while nobody connects here, others may
+//!    have it.
+//! 4. Between `accept` and the spawn of the handler nothing suspends: an acceptor that is cancelled loses no connection.
+//! 5. An acceptor goes on after an error at once if that has used up a connection, else after a pause: it never spins.
+//!
+//! The growing pause is that of Go's net/http.
+
+use super::control::{Control, End, Place};
+use super::incident::Incident;
+use crate::error::{report, Cancelled, JoinError, Timeout};
+use crate::net::listen::Listener;
+use crate::rt::unwind::target_of;
+use crate::sync::{Notify, Semaphore, SemaphorePermit};
+use crate::sys::socket::{accept_failure, AcceptFailure};
+use crate::task::{self, Builder, Scope};
+use std::any::Any;
+use std::error::Error;
+use std::io;
+use std::mem;
+use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
+pub(super) type Handler<L> =
+    Box<dyn Fn(<L as Listener>::Stream, <L as Listener>::Addr) -> Outcome + Send + Sync>;
+pub(super) type Hook<A> = Box<dyn Fn(Incident<A>) + Send + Sync>;
+
+/// What all workers of a server do.
+pub(super) struct Job<L: Listener> {
+    pub(super) control: Arc<Control>,
+    /// For connections. Those who wait for one are acceptors.
+    pub(super) places: Semaphore,
+    /// A connection has gone, and most likely a descriptor with it.
+    pub(super) freed: Notify,
+    pub(super) pauses: Pauses,
+    pub(super) handler: Handler<L>,
+    pub(super) hook: Hook<L::Addr>,
+    /// Makes the task of a connection.
+    pub(super) task: Builder,
+}
+
+/// One worker of a server, wherever it runs, or if it never does.
+pub(super) struct Worker<L: Listener> {
+    job: Arc<Job<L>>,
+    /// Its own, or one that it shares with the others.
+    listener: Arc<L>,
+    ends_all: EndsAll,
+}
+
+/// Invariant 2, when this is dropped.
+struct EndsAll(Arc<Control>);
+
+impl Drop for EndsAll {
+    fn drop(&mut self) {
+        self.0.stop_unless_stopping();
+    }
+}
+
+impl<L: Listener> Worker<L> {
+    pub(super) fn new(job: Arc<Job<L>>, listener: Arc<L>) -> Self {
+        let ends_all = EndsAll(job.control.clone());
+        Worker {
+            job,
+            listener,
+            ends_all,
+        }
+    }
+
+    /// Serves until the server has stopped, and all connections of this worker have ended.
+    pub(super) fn run(self) {
+        let Worker {
+            job,
+            listener,
+            ends_all,
+        } = self;
+        task::scope(|scope| job.serve(scope, listener));
+        drop(ends_all);
+    }
+}
+
+impl<L: Listener> Job<L> {
+    fn serve<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, listener: Arc<L>) {
+        let accepts = listener.clone();
+        let acceptor = scope.spawn_local(move || self.accept(scope, &*accepts));
+        self.control.wait_for_stop();
+        acceptor.cancel();
+        if let Err(JoinError::Panic(bug)) = acceptor.join() {
+            resume_unwind(bug);
+        }
+        self.accept_rest(scope, &*listener);
+        drop(listener); // from here on new clients are refused, or go to another listener of the port
+        self.control.drain();
+        scope.cancel();
+    }
+
+    // ---- accepting ----
+
+    /// Accepts until it is cancelled, or nothing can be accepted any more.
+    fn accept<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, listener: &L) {
+        let mut pauses = self.pauses;
+        while !self.control.is_stopping() {
+            let accepted = listener.accept_if(|| Ok(self.places.acquire()?));
+            let begun = accepted.map_err(Miss::from).and_then(|connection| {
+                let begun = self.begin(scope, connection);
+                begun.map_err(Miss::NotNow) // there was no memory
+            });
+            match begun {
+                Ok(()) => pauses = self.pauses,
+                Err(Miss::Connection) => {}
+                Err(Miss::NotNow(error)) => {
+                    if pauses.is_first {
+                        self.tell(Incident::Paused(error));
+                    }
+                    let _freed_or_not = self.freed.wait_timeout(pauses.next());
+                }
+                Err(Miss::Listener(error)) => return self.control.fail(error),
+                Err(Miss::Interrupted) => return,
+            }
+        }
+    }
+
+    /// Accepts those whose connection the kernel has completed, as far as there is room; closing the listener would reset them.
+    fn accept_rest<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, listener: &L) {
+        listener.never_wait(true);
+        // Others may go on connecting.
+        for _ in 0..REST {
+            if !self.control.has_time() {
+                return;
+            }
+            match listener.accept_if(|| Ok(self.places.try_acquire()?)) {
+                Ok(connection) => {
+                    let _or_no_memory = self.begin(scope, connection);
+                }
+                Err(error) if accept_failure(&error) == AcceptFailure::Connection => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    // ---- connections ----
+
+    /// Starts the task of a connection.
+    ///
+    /// # Errors
+    /// There is no memory for its stack; it is closed.
+    fn begin<'scope>(
+        &'scope self,
+        scope: &'scope Scope<'scope, '_>,
+        (permit, stream, peer): (SemaphorePermit<'scope>, L::Stream, L::Addr),
+    ) -> io::Result<()> {
+        let connection = Connection::<L> {
+            stream,
+            peer,
+            place: self.control.admit(permit, &self.freed),
+        };
+        let task = self.task.clone();
+        task.spawn_scoped(scope, move || self.handle(connection))
+            .map(drop)
+    }
+
+    /// Runs the handler, and takes note of how it ends.
+    fn handle(&self, connection: Connection<'_, L>) {
+        let Connection {
+            stream,
+            peer,
+            mut place,
+        } = connection;
+        let handle = || (self.handler)(stream, peer.clone());
+        let incident = match catch_unwind(AssertUnwindSafe(handle)) {
+            Ok(Ok(())) => return place.ended(End::Returned),
+            Ok(Err(error)) => {
+                place.ended(End::Failed);
+                Incident::Failed { peer, error }
+            }
+            Err(ours) if is_ours(&ours) => resume_unwind(ours),
+            Err(payload) => {
+                place.ended(End::Panicked);
+                Incident::Panicked { peer, payload }
+            }
+        };
+        self.tell(incident);
+    }
+
+    /// Calls the user's hook, which may panic.
+    fn tell(&self, incident: Incident<L::Addr>) {
+        match catch_unwind(AssertUnwindSafe(|| (self.hook)(incident))) {
+            Ok(()) => {}
+            Err(ours) if is_ours(&ours) => resume_unwind(ours),
+            Err(panic) => {
+                report(format_args!("the hook of a server has panicked"));
+                mem::forget(panic); // its destructor might, too
+            }
+        }
+    }
+}
+
+/// How many connections are accepted at most between being stopped and closing the listener: as many as our backlog holds.
+const REST: u32 = 4096;
+
+/// Dropped in this order: who sees that the place is free finds the descriptor free as well.
+struct Connection<'a, L: Listener> {
+    stream: L::Stream,
+    peer: L::Addr,
+    place: Place<'a>,
+}
+
+/// Why no connection came of an attempt.
+enum Miss {
+    /// It has gone: the next one.
+    Connection,
+    /// Something has run out.
+    NotNow(io::Error),
+    /// There will be none any more.
+    Listener(io::Error),
+    /// The acceptor is to end, and nothing can be unwound.
+    Interrupted,
+}
+
+impl From<io::Error> for Miss {
+    fn from(error: io::Error) -> Self {
+        if error.raw_os_error().is_none() {
+            let inner = error.get_ref();
+            return match inner.is_some_and(|inner| inner.is::<Cancelled>() || inner.is::<Timeout>())
+            {
+                true => Miss::Interrupted,
+                false => Miss::Listener(error), // of another family altogether
+            };
+        }
+        match accept_failure(&error) {
+            AcceptFailure::Connection => Miss::Connection,
+            AcceptFailure::NotNow => Miss::NotNow(error),
+            AcceptFailure::Listener => Miss::Listener(error),
+        }
+    }
+}
+
+/// How long an acceptor waits for something that has run out, unless a connection ends before.
+#[derive(Clone, Copy)]
+pub(super) struct Pauses {
+    next: Duration,
+    longest: Duration,
+    is_first: bool,
+}
+
+impl Pauses {
+    pub(super) const fn new(first: Duration, longest: Duration) -> Self {
+        Pauses {
+            next: first,
+            longest,
+            is_first: true,
+        }
+    }
+
+    fn next(&mut self) -> Duration {
+        let next = self.next;
+        self.next = (next * 2).min(self.longest);
+        self.is_first = false;
+        next
+    }
+}
+
+fn is_ours(payload: &Box<dyn Any + Send>) -> bool {
+    target_of(&**payload).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_bound() {
+        let mut pauses = Pauses::new(Duration::from_millis(5), Duration::from_millis(30));
+        assert!(pauses.is_first);
+        let all: Vec<_> = (0..5).map(|_| pauses.next().as_millis()).collect();
+        assert_eq!(all, [5, 10, 20, 30, 30]);
+        assert!(!pauses.is_first);
+    }
+}
