@@ -35,6 +35,7 @@ mod error;
 mod guide;
 #[allow(unsafe_code)]
 mod rt;
+mod shutdown;
 #[allow(unsafe_code)]
 mod sys;
 
@@ -55,5 +56,6 @@ pub mod time;
 
 pub use error::{Cancelled, Deadlock, JoinError, Timeout};
 pub use rt::scheduler::{Builder as SchedulerBuilder, Handle, Scheduler, Stats};
+pub use shutdown::{Unfinished, UnfinishedTask};
 pub use task::{run, spawn, spawn_local, yield_now, JoinHandle};
 pub use time::{sleep, sleep_until, timeout, timeout_at};

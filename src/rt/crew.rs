@@ -14,8 +14,9 @@
 
 use super::header::Header;
 use super::home::{Home, Message};
-use crate::base::shared::{AtomicBool, AtomicUsize, Ordering};
+use crate::base::shared::{fence, AtomicBool, AtomicUsize, Ordering};
 use crate::error::JoinError;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// See the head of this file.
 pub(crate) struct Crew {
@@ -36,7 +37,12 @@ pub(crate) struct Crew {
     closed: AtomicBool,
     /// Tasks were left that somebody may still try to wake.
     haunted: AtomicBool,
+    /// Whom to tell when no more tasks are left than so many; and whether there is somebody.
+    watchers: Mutex<Vec<(usize, Told)>>,
+    watched: AtomicBool,
 }
+
+type Told = Box<dyn FnOnce() + Send>;
 
 /// So many tasks from elsewhere go to one worker before it is the next one's turn: they come in batches, and a batch
 /// rings once.
@@ -54,6 +60,8 @@ impl Crew {
             over: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             haunted: AtomicBool::new(false),
+            watchers: Mutex::new(Vec::new()),
+            watched: AtomicBool::new(false),
         }
     }
 
@@ -66,7 +74,7 @@ impl Crew {
         &self.homes
     }
 
-    pub(super) fn captain(&self) -> &'static Home<Header> {
+    pub(crate) fn captain(&self) -> &'static Home<Header> {
         self.homes[0]
     }
 
@@ -88,6 +96,38 @@ impl Crew {
         sum(Home::spawned)
             .wrapping_add(self.sent.load(Ordering::Acquire))
             .wrapping_sub(ended)
+    }
+
+    pub(crate) fn is_at_most(&self, tasks: usize) -> bool {
+        self.live() <= tasks
+    }
+
+    /// Calls `told` when no more tasks are left than so many; at once if that is so.
+    pub(crate) fn when_at_most(&self, tasks: usize, told: Told) {
+        self.watchers().push((tasks, told));
+        self.watched.store(true, Ordering::Relaxed);
+        // The last one may end here: its worker sees that it is watched, or we see that it has ended.
+        fence(Ordering::SeqCst);
+        self.tell_watchers();
+    }
+
+    /// For a worker that has nothing to do, after a fence that follows the end of its last task.
+    pub(super) fn tell_watchers(&self) {
+        if !self.watched.load(Ordering::Relaxed) {
+            return;
+        }
+        let live = self.live();
+        let mut watchers = self.watchers();
+        let (due, left) = watchers.drain(..).partition(|(tasks, _)| live <= *tasks);
+        *watchers = left;
+        self.watched.store(!watchers.is_empty(), Ordering::Relaxed);
+        drop(watchers);
+        let due: Vec<(usize, Told)> = due;
+        due.into_iter().for_each(|(_, told)| told());
+    }
+
+    fn watchers(&self) -> MutexGuard<'_, Vec<(usize, Told)>> {
+        self.watchers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends a new task from a thread that is none of the workers: to `home`, or to whoever's turn it is.
@@ -182,7 +222,7 @@ fn throw_away(home: &Home<Header>) {
     while let Some(message) = home.inbox().pop() {
         match message {
             // Its task was abandoned, or belongs to the past.
-            Message::Wake(_) | Message::Shutdown => {}
+            Message::Wake(_) | Message::Shutdown(_) => {}
             // Who waits for it sees that it was dropped.
             Message::Ask(_) => {}
             Message::Spawn(task) | Message::Offer(task) => task.refuse(JoinError::Cancelled),

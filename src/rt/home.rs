@@ -76,8 +76,8 @@ pub(crate) enum Message<T: 'static> {
     Offer(&'static T),
     /// Cancel the task; comes with a reference.
     Cancel(&'static T),
-    /// Cancel every task, and those that come.
-    Shutdown,
+    /// Cancel every task but this one, and those that come.
+    Shutdown(Option<&'static T>),
     /// Do this.
     Ask(Box<Errand>),
 }

@@ -222,9 +222,9 @@ impl Scheduler {
     /// Cancels all tasks, and those that come.
     fn shut_down(&self) {
         for home in self.crew.mates() {
-            home.send(Message::Shutdown);
+            home.send(Message::Shutdown(None));
         }
-        self.worker.shut_down();
+        self.worker.shut_down(None);
     }
 
     fn abandon(&self) {
@@ -479,7 +479,7 @@ impl Handle {
     /// gone. [`shutdown`](Handle::shutdown) does the same and waits.
     pub fn cancel_all(&self) {
         for home in self.crew.homes() {
-            self.crew.send(home, Message::Shutdown);
+            self.crew.send(home, Message::Shutdown(None));
         }
     }
 

@@ -18,7 +18,7 @@
 use super::crew::Crew;
 use super::fiber::{Fiber, Switch};
 use super::fibers::Fibers;
-use super::header::{Birth, Header, CX};
+use super::header::{Birth, Header, Why, CX};
 use super::home::{sleep, Entry, Errand, Home, Message, IDLE_HELPERS};
 use super::overflow;
 use super::reactor::{Patience, Reactor};
@@ -30,8 +30,9 @@ use crate::base::list::List;
 use crate::error::{Deadlock, JoinError};
 use crate::sys::thread::thread_count;
 use std::cell::{Cell, RefCell, UnsafeCell};
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::io;
+use std::panic::Location;
 use std::ptr;
 use std::sync::atomic::Ordering;
 use std::sync::{mpsc, Arc};
@@ -133,6 +134,42 @@ pub(crate) struct Counts {
     pub(crate) others: usize,
 }
 
+/// A task that has not ended, as reports show it.
+#[derive(Debug)]
+pub(crate) struct Left {
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) id: u64,
+    pub(crate) place: &'static Location<'static>,
+    pub(crate) why: &'static str,
+    title: String,
+}
+
+impl Left {
+    /// For the home thread.
+    fn new(task: &'static Header) -> Self {
+        let why = match Waiter::current(task) {
+            Some(_) => task.why.get(),
+            None => Why::Nothing,
+        };
+        Left {
+            name: task.name().map(Into::into),
+            id: task.id(),
+            place: task.place(),
+            why: why.describe(),
+            title: task.title(),
+        }
+    }
+}
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Left {
+            title, place, why, ..
+        } = self;
+        write!(f, "{title}, spawned at {place}: {why}")
+    }
+}
+
 impl Worker {
     /// # Errors
     /// The process is out of descriptors.
@@ -207,6 +244,7 @@ impl Worker {
                 doubt = DOUBT.1;
             }
         }
+        self.crew().tell_watchers();
         Ok(())
     }
 
@@ -321,16 +359,25 @@ impl Worker {
         self.timers.disarm(key);
     }
 
-    /// Cancels all tasks, and those that come.
-    pub(crate) fn shut_down(&self) {
+    /// Cancels all tasks but the one that is spared, and those that come.
+    pub(crate) fn shut_down(&self, spared: Option<&'static Header>) {
+        let is_meant = |task: &Header| !spared.is_some_and(|spared| ptr::eq(spared, task));
         let _running = self.enter();
         self.home.closing.set(true);
         // SAFETY: this is the home thread; `cancel` makes tasks ready, which does not touch this list.
-        unsafe { self.suspended.for_each(cancel_here) };
+        unsafe {
+            self.suspended.for_each(|task| {
+                if is_meant(task) {
+                    cancel_here(task);
+                }
+            });
+        };
         // SAFETY: this is the home thread, and puts at the end what it keeps for itself.
         for _ in 0..unsafe { self.home.ready() } {
             if let Some(task) = self.pop() {
-                task.cancelled.set(true);
+                if is_meant(task) {
+                    task.cancelled.set(true);
+                }
                 // SAFETY: as above.
                 unsafe { self.home.push(task) };
             }
@@ -356,23 +403,29 @@ impl Worker {
         counts
     }
 
+    /// Runs the loop until no more tasks are left than so many, or `deadline` has passed.
+    pub(crate) fn run_out(&self, tasks: usize, deadline: Instant) {
+        while !self.crew().is_at_most(tasks) && Instant::now() < deadline {
+            // It does not wait for ever.
+            let _runs = self.turn(Patience::Until(deadline));
+        }
+    }
+
     /// What is left, for the message of a deadlock and for a scheduler that gives up on tasks.
     pub(crate) fn report(&self, headline: &str) -> String {
         let mut report = String::from(headline);
-        for line in self.ask_all(Worker::waiting).iter().flatten() {
+        for line in self.ask_all(Worker::left).iter().flatten() {
             let _infallible = write!(report, "\n  {line}");
         }
         report
     }
 
-    /// A line for each task that waits.
-    pub(crate) fn waiting(&self) -> Vec<String> {
-        let mut lines = Vec::new();
-        self.for_each_waiting(|task| {
-            let (title, place, why) = (task.title(), task.place(), task.why.get().describe());
-            lines.push(format!("{title}, spawned at {place}: {why}"));
-        });
-        lines
+    /// The tasks that stand suspended.
+    pub(crate) fn left(&self) -> Vec<Left> {
+        let mut left = Vec::new();
+        // SAFETY: this is the home thread, which only looks.
+        unsafe { self.suspended.for_each(|task| left.push(Left::new(task))) };
+        left
     }
 
     /// What `question` answers of each worker of the scheduler; for the captain. Blocks until they have answered, which
@@ -577,7 +630,7 @@ impl Worker {
                 Message::Spawn(task) => self.take_in(task, false),
                 Message::Offer(task) => self.take_in(task, self.home.shares.get()),
                 Message::Cancel(task) => self.cancel_or_forward(task),
-                Message::Shutdown => self.shut_down(),
+                Message::Shutdown(spared) => self.shut_down(spared),
                 Message::Ask(errand) => errand(),
             }
         }
@@ -659,7 +712,9 @@ impl Worker {
                 // The captain may wait for just that.
                 self.crew().captain().nudge();
             }
-            done() || shares && self.share.is_there_more()
+            self.crew().tell_watchers();
+            // Whoever was told may go on here.
+            done() || self.has_ready() || shares && self.share.is_there_more()
         };
         let poll = || {
             let start = self.spin.is_on().then(Instant::now);

@@ -29,6 +29,10 @@ pub struct Task {
 pub struct TaskId(NonZeroU64);
 
 impl TaskId {
+    pub(crate) fn from_number(number: u64) -> Self {
+        TaskId(NonZeroU64::new(number).expect("numbers begin with 1"))
+    }
+
     /// The number, as messages show it after `#`.
     pub fn as_u64(self) -> NonZeroU64 {
         self.0
@@ -59,13 +63,13 @@ impl Task {
         Task { header }
     }
 
-    pub(super) fn header(&self) -> &'static Header {
+    pub(crate) fn header(&self) -> &'static Header {
         self.header
     }
 
     /// The task's number.
     pub fn id(&self) -> TaskId {
-        TaskId(NonZeroU64::new(self.header.id()).expect("numbers begin with 1"))
+        TaskId::from_number(self.header.id())
     }
 
     /// The name that the task's [`Builder`](super::Builder) was given; that of the thread for a plain thread.
