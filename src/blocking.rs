@@ -5,14 +5,14 @@
 //!    job has ended, whatever happens.
 //! 2. A lane has at most `limit` threads; jobs beyond that queue, first come first served. Idle threads go after a while.
 //!    Lanes share nothing: a lookup that hangs delays no file.
-//! 3. `IDLE_HELPERS` counts the threads that wait for work. A job takes one out of that count when it is queued, not
+//! 3. `rt::home::idle` counts the threads that wait for work. A job takes one out of that count when it is queued, not
 //!    when the thread wakes up, so a scheduler never takes a busy pool for an idle one.
 //!
 //! It knows waits, and nothing of tasks: so it lies below `task`, which hands [`blocking`] on.
 
 use crate::error::Timeout;
 use crate::rt::header::Why;
-use crate::rt::home::IDLE_HELPERS;
+use crate::rt::home::idle;
 use crate::rt::park::{interrupt_if_due, is_idle_thread, may_block, me, park, Mode, Outcome};
 use crate::rt::waiter::Waiter;
 use crate::sys;
@@ -22,7 +22,6 @@ use std::io::{self, IoSlice};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use std::{mem, process, thread, vec};
@@ -269,7 +268,7 @@ impl Lane {
         let mut state = self.lock();
         if state.idle > state.claimed {
             state.claimed += 1;
-            IDLE_HELPERS.fetch_sub(1, Ordering::Relaxed);
+            idle::end();
             self.work.notify_one();
         } else if state.threads < self.limit {
             let spawned = thread::Builder::new()
@@ -287,6 +286,8 @@ impl Lane {
     }
 
     fn serve(&self) {
+        // Whoever has started it may be kept on one processor.
+        sys::thread::unpin();
         let mut state = self.lock();
         loop {
             while let Some(job) = state.jobs.pop_front() {
@@ -295,7 +296,7 @@ impl Lane {
                 state = self.lock();
             }
             state.idle += 1;
-            IDLE_HELPERS.fetch_add(1, Ordering::Relaxed);
+            idle::begin();
             loop {
                 let (woken, timeout) = self
                     .work
@@ -310,7 +311,7 @@ impl Lane {
                 if timeout.timed_out() {
                     state.idle -= 1;
                     state.threads -= 1;
-                    IDLE_HELPERS.fetch_sub(1, Ordering::Relaxed);
+                    idle::end();
                     return;
                 }
             }

@@ -36,6 +36,14 @@ fn main() {
             Running::succeeds
         ),
         case!(a_task_that_joins_itself_is_reported, Running::succeeds),
+        case!(
+            tasks_of_every_worker_are_in_the_report_of_a_deadlock,
+            Running::succeeds
+        ),
+        case!(
+            an_end_on_another_worker_is_not_taken_for_a_deadlock,
+            Running::succeeds
+        ),
         case!(tasks_that_join_each_other_are_reported, Running::succeeds),
         case!(
             tasks_that_wait_for_queues_are_reported_with_what_they_wait_for,
@@ -285,6 +293,34 @@ fn block_on_panics_with_the_report_and_unwinds_its_task() {
     );
     assert_eq!(*borrowed.borrow(), ["dropped"]);
     assert_eq!(scheduler.block_on(|| 5), 5, "the scheduler goes on");
+}
+
+fn tasks_of_every_worker_are_in_the_report_of_a_deadlock() {
+    let scheduler = Scheduler::builder().workers(3).build().unwrap();
+    let handles = [0, 1, 2].map(|worker| scheduler.spawn_on(worker, task::park));
+    let report = scheduler.run().unwrap_err().to_string();
+    for handle in &handles {
+        let id = format!("(#{})", handle.task().id());
+        assert!(report.contains(&id), "{id} is not in {report}");
+    }
+    handles.iter().for_each(|handle| handle.cancel());
+    scheduler.run().unwrap();
+}
+
+fn an_end_on_another_worker_is_not_taken_for_a_deadlock() {
+    // The process has no other thread, so that the workers have only themselves to wait for.
+    for _ in 0..200 {
+        let scheduler = Scheduler::builder().workers(2).build().unwrap();
+        let ended = scheduler.spawn_on(1, || 1);
+        scheduler.run().unwrap();
+        assert_eq!(ended.join().unwrap(), 1);
+        // Nor when it is dropped, or when it was the captain who has woken the other.
+        let (sender, receiver) = channels::channel::<u32>();
+        scheduler.spawn_on(1, move || receiver.iter().count());
+        scheduler.spawn_on(0, move || (0..3).for_each(|n| sender.send(n).unwrap()));
+        assert_eq!(scheduler.run(), Ok(()));
+        scheduler.spawn_on(1, task::park);
+    }
 }
 
 fn a_task_that_joins_itself_is_reported() {

@@ -33,6 +33,10 @@ pub(crate) struct Crew {
     begun: AtomicBool,
     /// The mates are to end when they have no task.
     over: AtomicBool,
+    /// Tasks from elsewhere are not let in any more.
+    refuses: AtomicBool,
+    /// How many mates have ended.
+    gone: AtomicUsize,
     /// Nobody takes messages any more.
     closed: AtomicBool,
     /// Tasks were left that somebody may still try to wake.
@@ -49,7 +53,14 @@ type Told = Box<dyn FnOnce() + Send>;
 const STRETCH: usize = 64;
 
 impl Crew {
+    /// For the captain's thread, before the mates go on.
     pub(super) fn new(homes: Vec<&'static Home<Header>>, name: Option<Box<str>>) -> Self {
+        if let [captain, mates @ ..] = &*homes {
+            if !mates.is_empty() {
+                captain.enlist(None);
+            }
+            mates.iter().for_each(|home| home.enlist(Some(captain)));
+        }
         Crew {
             homes: homes.into(),
             name,
@@ -58,6 +69,8 @@ impl Crew {
             manned: AtomicBool::new(false),
             begun: AtomicBool::new(false),
             over: AtomicBool::new(false),
+            refuses: AtomicBool::new(false),
+            gone: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             haunted: AtomicBool::new(false),
             watchers: Mutex::new(Vec::new()),
@@ -132,6 +145,9 @@ impl Crew {
 
     /// Sends a new task from a thread that is none of the workers: to `home`, or to whoever's turn it is.
     pub(crate) fn send_task(&self, task: &'static Header, to: Option<&'static Home<Header>>) {
+        if self.refuses.load(Ordering::Relaxed) {
+            return task.refuse(JoinError::Cancelled);
+        }
         self.sent.fetch_add(1, Ordering::Relaxed);
         match to {
             Some(home) => self.send(home, Message::Spawn(task)),
@@ -150,7 +166,7 @@ impl Crew {
         }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) / STRETCH;
         // While the captain does something else, what it is sent lies there.
-        let waits = !self.manned.load(Ordering::Relaxed) && self.begun.load(Ordering::Relaxed);
+        let waits = !self.is_manned() && self.begun.load(Ordering::Relaxed);
         let takers = if waits { self.mates() } else { &self.homes };
         takers[turn % takers.len()]
     }
@@ -181,6 +197,10 @@ impl Crew {
         }
     }
 
+    pub(super) fn is_manned(&self) -> bool {
+        self.manned.load(Ordering::Relaxed)
+    }
+
     pub(super) fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Acquire)
     }
@@ -193,6 +213,21 @@ impl Crew {
 
     pub(super) fn is_over(&self) -> bool {
         self.over.load(Ordering::Acquire)
+    }
+
+    /// A mate has ended.
+    pub(super) fn leave(&self) {
+        self.gone.fetch_add(1, Ordering::Release);
+        self.captain().nudge();
+    }
+
+    pub(super) fn have_mates_left(&self) -> bool {
+        self.gone.load(Ordering::Acquire) == self.mates().len()
+    }
+
+    /// Lets no task in any more that comes from elsewhere.
+    pub(super) fn refuse_others(&self) {
+        self.refuses.store(true, Ordering::Relaxed);
     }
 
     fn nudge_mates(&self) {

@@ -16,10 +16,37 @@ use crate::base::shared::{AtomicBool, AtomicUsize, Mutex, MutexGuard, Ordering};
 use std::cell::{Cell, UnsafeCell};
 use std::panic::RefUnwindSafe;
 use std::ptr::NonNull;
-use std::sync::{atomic, PoisonError};
+use std::sync::PoisonError;
 
 /// Threads of the library that wait for work and wake nobody by themselves.
-pub(crate) static IDLE_HELPERS: atomic::AtomicUsize = atomic::AtomicUsize::new(0);
+pub(crate) mod idle {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// How many there are, in the lower half; how often one has ceased to be one in the upper half.
+    static HELPERS: AtomicU64 = AtomicU64::new(0);
+
+    const ONE: u64 = 1;
+    const CEASED: u64 = 1 << 32;
+
+    /// There is one more.
+    pub(crate) fn begin() {
+        // Release: who counts it sees what it has done before.
+        HELPERS.fetch_add(ONE, Ordering::Release);
+    }
+
+    /// There is one less: by whoever gives it something to do, before it can begin.
+    pub(crate) fn end() {
+        HELPERS.fetch_add(CEASED - ONE, Ordering::Release);
+    }
+
+    /// How many there were all the while that `look` took; `None` if one of them was not.
+    pub(crate) fn during<R>(look: impl FnOnce() -> R) -> Option<(usize, R)> {
+        let before = HELPERS.load(Ordering::Acquire);
+        let seen = look();
+        let same = HELPERS.load(Ordering::Acquire) == before;
+        same.then_some(((before % CEASED) as usize, seen))
+    }
+}
 
 /// See the head of this file. `T` is the task's header.
 pub(crate) struct Home<T: 'static> {
@@ -124,7 +151,7 @@ impl<T: 'static> RefUnwindSafe for Home<T> {}
 pub(super) mod sleep {
     /// It lies down; without this it would count as awake.
     pub(in crate::rt) const ASLEEP: u32 = 1;
-    /// Nothing that it waits for by itself: it is among the `IDLE_HELPERS`.
+    /// Nothing that it waits for by itself: it is among the [`idle`](super::idle) helpers.
     pub(in crate::rt) const IDLE: u32 = 2;
     /// It would take work: it is among the hungry.
     pub(in crate::rt) const HUNGRY: u32 = 4;
@@ -158,7 +185,7 @@ impl<T: 'static> Home<T> {
             self.vigil().hungry.fetch_sub(1, Ordering::Relaxed);
         }
         if slept & sleep::IDLE != 0 {
-            IDLE_HELPERS.fetch_sub(1, atomic::Ordering::Relaxed);
+            idle::end();
         }
     }
 
@@ -186,7 +213,7 @@ impl<T: 'static> Home<T> {
             self.vigil().hungry.fetch_add(1, Ordering::Relaxed);
         }
         if how & sleep::IDLE != 0 {
-            IDLE_HELPERS.fetch_add(1, atomic::Ordering::Relaxed);
+            idle::begin();
         }
         // A sender may act here: it sees that we sleep and rings, or we see its message. One that nudges as well: it
         // sees that we sleep, or we see what it has done.
@@ -196,6 +223,16 @@ impl<T: 'static> Home<T> {
         }
         self.count_up(self.inbox.awake());
         sleep
+    }
+
+    /// Waits by `poll` until the bell rings, and leaves messages lying, unless `done`.
+    pub(super) fn doze(&self, done: impl Fn() -> bool, poll: impl FnOnce()) {
+        idle::begin();
+        let _messages_lie = self.inbox.about_to_sleep(sleep::IDLE | sleep::ASLEEP);
+        if !done() {
+            poll();
+        }
+        self.count_up(self.inbox.awake());
     }
 
     #[cold]
@@ -346,6 +383,10 @@ impl<T: 'static> Home<T> {
         let jumps = self.jumps.get();
         let (count, hole) = self.ring.bring_forward(position, jumps as usize)?;
         self.jumps.set(jumps - count as u32);
+        if count > 0 && self.free() > 0 {
+            // Who looked round while they were moved may have missed them.
+            self.interrupt_pass();
+        }
         Some(hole)
     }
 
@@ -460,7 +501,7 @@ impl<T: 'static> Home<T> {
         self.free.load(Ordering::Relaxed)
     }
 
-    /// Calls `visit` with tasks that may be up for grabs, longest first, while that says so; looks at `limit` entries.
+    /// Calls `visit` with tasks that may be up for grabs, last first, while that says so; looks at `limit` entries.
     pub(super) fn look_for_free(&self, limit: usize, mut visit: impl FnMut(&'static T) -> bool) {
         self.ring
             .look_on(limit, |entry| match entry == hole() || is_plain(entry) {

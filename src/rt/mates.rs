@@ -79,9 +79,8 @@ impl Mates {
         }
     }
 
-    /// Waits until they have ended: see 2.
-    pub(super) fn dismiss(self, crew: &Crew) {
-        crew.end();
+    /// Waits for their threads, which are about to end.
+    pub(super) fn part(self) {
         for mate in self.0 {
             if mate.thread.join().is_err() {
                 unreachable!("a mate that panics aborts");
@@ -112,9 +111,10 @@ fn serve(
         return home.recycle();
     };
     let held = AbortOnDrop;
-    worker.join(crew, number);
+    worker.join(crew.clone(), number);
     worker.serve();
     drop(worker);
+    crew.leave();
     std::mem::forget(held);
 }
 

@@ -207,6 +207,7 @@ impl Scheduler {
 
     /// Ends all tasks; true if that could be done.
     fn wind_up(&self) -> bool {
+        self.crew.refuse_others();
         self.shut_down();
         match self.worker.run_until(|| self.worker.is_finished()) {
             Ok(()) => true,
@@ -227,6 +228,22 @@ impl Scheduler {
         self.worker.shut_down(None);
     }
 
+    /// Lets the mates end. A task that came from elsewhere in the last moment may be there; it is cancelled, and what its
+    /// destructors wait for may be here.
+    fn dismiss(&self, mates: Mates) {
+        self.crew.refuse_others();
+        self.shut_down();
+        self.crew.end();
+        if self
+            .worker
+            .run_until(|| self.crew.have_mates_left())
+            .is_err()
+        {
+            self.abandon();
+        }
+        mates.part();
+    }
+
     fn abandon(&self) {
         self.crew.haunt();
         self.worker.ask_all(Worker::abandon);
@@ -240,9 +257,7 @@ impl Drop for Scheduler {
             self.abandon();
         }
         if let Some(mates) = self.mates.take() {
-            // What comes now from other threads never begins.
-            self.shut_down();
-            mates.dismiss(&self.crew);
+            self.dismiss(mates);
         }
         self.crew.close();
     }
@@ -330,7 +345,8 @@ impl Builder {
     }
 
     /// Keeps each worker on a processor of its own, as far as there are enough: the calling thread, too, from `build` on.
-    /// They are not pinned unless this is asked for. On Linux only.
+    /// They are not pinned unless this is asked for. A thread that a pinned one starts is where that one is, unless it is one
+    /// of the library's. On Linux only.
     pub fn pin_workers(mut self, pinned: bool) -> Self {
         self.pinned = pinned;
         self
@@ -368,7 +384,6 @@ impl Builder {
                 Vec::new()
             },
         };
-        orders.pin(0)?;
         let worker = Worker::new(orders.stack_size, orders.spin)?;
         let mut homes = vec![worker.home];
         let mates = match Mates::muster(self.workers - 1, &orders) {
@@ -384,13 +399,16 @@ impl Builder {
         };
         let crew = Arc::new(Crew::new(homes, self.name));
         worker.join(crew.clone(), 0);
+        // The threads that it starts from now on, other than the library's, are where it is.
+        let pinned = orders.pin(0);
         mates.join(&crew);
-        Ok(Scheduler {
+        let scheduler = Scheduler {
             worker,
             mates: (self.workers > 1).then_some(mates),
             crew,
             _not_send: PhantomData,
-        })
+        };
+        pinned.map(|()| scheduler)
     }
 }
 

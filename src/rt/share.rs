@@ -50,9 +50,6 @@ impl Share {
     /// The worker is the one of its number in a crew; once.
     pub(super) fn join(&self, crew: Arc<Crew>, number: usize) {
         self.number.set(number);
-        if crew.homes().len() > 1 {
-            self.home.enlist((number > 0).then_some(crew.captain()));
-        }
         let joined = self.crew.set(crew);
         assert!(joined.is_ok(), "a worker joins one crew");
     }
@@ -211,7 +208,11 @@ impl Share {
             return self.balance.left.set(0);
         }
         let homes = self.crew().homes().iter().copied().enumerate();
-        let others = homes.filter(|(number, _)| *number != self.number.get());
+        // What a captain that does something else is sent would lie there.
+        let first = usize::from(!self.crew().is_manned());
+        let others = homes
+            .skip(first)
+            .filter(|(number, _)| *number != self.number.get());
         let least = others.min_by_key(|(_, home)| home.housed());
         if let Some((number, home)) = least {
             self.balance.weigh(mine, number, home);
@@ -262,6 +263,7 @@ impl Spin {
         let Some(spinning) = home.spin() else {
             return false;
         };
+        self.points.set(self.points.get() - 1);
         let limit = Instant::now() + self.limit;
         let end = until.map_or(limit, |until| until.min(limit));
         let news = || spinning.is_there_work() || news();
@@ -279,12 +281,7 @@ impl Spin {
     }
 
     fn is_worth_it(&self) -> bool {
-        let points = self.points.get();
-        let worth = self.is_on() && points > 0;
-        if worth {
-            self.points.set(points - 1);
-        }
-        worth
+        self.is_on() && self.points.get() > 0
     }
 
     fn was_worth_it(&self) {

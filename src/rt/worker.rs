@@ -19,7 +19,7 @@ use super::crew::Crew;
 use super::fiber::{Fiber, Switch};
 use super::fibers::Fibers;
 use super::header::{Birth, Header, Why, CX};
-use super::home::{sleep, Entry, Errand, Home, Message, IDLE_HELPERS};
+use super::home::{idle, sleep, Entry, Errand, Home, Message};
 use super::overflow;
 use super::reactor::{Patience, Reactor};
 use super::share::{Share, Spin};
@@ -34,7 +34,6 @@ use std::fmt::{self, Write};
 use std::io;
 use std::panic::Location;
 use std::ptr;
-use std::sync::atomic::Ordering;
 use std::sync::{mpsc, Arc};
 use std::time::{Duration, Instant};
 
@@ -238,14 +237,24 @@ impl Worker {
                 doubt = DOUBT.0;
             } else if slept && self.is_quiet() {
                 // Another thread may have sent something and ended in between: quiet counts if we were alone before.
-                if is_alone() && self.is_quiet() {
+                // And what we wait for may have come by the last thing that another worker did.
+                if is_alone() && self.is_quiet() && !done() {
                     return Err(self.deadlock());
                 }
                 doubt = DOUBT.1;
             }
         }
-        self.crew().tell_watchers();
+        self.leave();
         Ok(())
+    }
+
+    /// The loop is left: what came goes where others can have it, and who waits for its end is told.
+    fn leave(&self) {
+        if self.home.shares.get() {
+            self.receive();
+            self.share.tell();
+        }
+        self.crew().tell_watchers();
     }
 
     /// One pass: polls, fires timers, and runs what is ready then; waits for that as long as `patience` says if
@@ -260,8 +269,8 @@ impl Worker {
         if self.has_ready() || self.live() == 0 || self.share.seek(&self.fibers) {
             self.look(Patience::None, false, || false);
         } else if patience == Patience::Forever && self.is_quiet() {
-            while self.is_quiet() && self.live() > 0 {
-                if is_alone() && self.is_quiet() {
+            while self.is_quiet() && self.live() > 0 && !self.share.seek(&self.fibers) {
+                if is_alone() && self.is_quiet() && self.live() > 0 {
                     return Err(self.deadlock());
                 }
                 let doubt = Patience::Until(Instant::now() + DOUBT.1);
@@ -285,6 +294,7 @@ impl Worker {
                 runs += 1;
             }
         }
+        self.leave();
         Ok(runs)
     }
 
@@ -338,6 +348,10 @@ impl Worker {
         job(task);
         self.home.count_spawned();
         self.share.line_up(task, anywhere);
+        if anywhere && !self.entered.get() {
+            // No loop comes by before it may lie there for long.
+            self.share.tell();
+        }
         Ok(task)
     }
 
@@ -453,9 +467,9 @@ impl Worker {
         let ready = || crew.has_begun() || crew.is_over();
         while !ready() {
             self.home
-                .sleep(sleep::IDLE, ready, || self.reactor.poll(Patience::Forever));
+                .doze(ready, || self.reactor.poll(Patience::Forever));
         }
-        let done = || crew.is_over() && (self.gave_up.get() || self.has_no_task());
+        let done = || self.gave_up.get() || crew.is_over() && self.has_no_task();
         if self.run_until(done).is_err() {
             unreachable!("a mate does not judge what is a deadlock");
         }
@@ -599,8 +613,9 @@ impl Worker {
     #[cold]
     fn refuse(&self, task: &'static Header, error: &io::Error) {
         CX.with(|cx| cx.task.set(None));
-        self.count_out(task.stack_size());
+        let stack_size = task.stack_size();
         refuse_for(task, error);
+        self.count_out(stack_size);
     }
 
     #[inline]
@@ -643,8 +658,8 @@ impl Worker {
         match self.promise(task.stack_size()) {
             Ok(()) => self.share.line_up(task, anywhere && task.stack_size() == 0),
             Err(error) => {
-                self.home.count_ended();
                 refuse_for(task, &error);
+                self.home.count_ended();
             }
         }
     }
@@ -735,6 +750,10 @@ impl Worker {
     /// How long to poll, and whether nothing but another thread could end it.
     fn patience(&self, doubt: Duration) -> (Patience, bool) {
         match self.nearest(Patience::Forever) {
+            // A mate judges nothing: it waits until it is rung.
+            Patience::Forever if !self.share.is_captain() => {
+                (Patience::Forever, self.home.waiting_io.get() == 0)
+            }
             Patience::Forever if self.home.waiting_io.get() == 0 => {
                 (Patience::Until(Instant::now() + doubt), true)
             }
@@ -1023,7 +1042,10 @@ pub(crate) fn cancel_here(task: &'static Header) {
 
 /// Whether this is the only thread of the process that can make anything happen.
 fn is_alone() -> bool {
-    thread_count().is_some_and(|count| count <= 1 + IDLE_HELPERS.load(Ordering::Relaxed))
+    idle::during(thread_count).is_some_and(|(helpers, threads)| {
+        // The system may not say how many threads there are.
+        threads.is_some_and(|threads| threads <= 1 + helpers)
+    })
 }
 
 fn refuse_for(task: &'static Header, error: &io::Error) {

@@ -60,21 +60,30 @@ pub(crate) fn thread_count() -> Option<usize> {
     None
 }
 
-/// The processors that this thread may run on.
+/// The processors that the process might use when it first asked, before any of its threads was pinned.
 ///
 /// # Errors
 /// `Unsupported` where the system has no such thing.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn processors() -> io::Result<Vec<usize>> {
-    let mut set = empty_set();
-    // SAFETY: it writes a set of the size that it is told.
-    check(unsafe { libc::sched_getaffinity(0, size_of_val(&set), &mut set) })?;
+    let set = match ALL.get() {
+        Some(set) => set,
+        None => {
+            let mut set = empty_set();
+            // SAFETY: it writes a set of the size that it is told.
+            check(unsafe { libc::sched_getaffinity(0, size_of_val(&set), &mut set) })?;
+            ALL.get_or_init(|| set)
+        }
+    };
     let most = libc::CPU_SETSIZE as usize;
     // SAFETY: the numbers are within the set.
     Ok((0..most)
-        .filter(|&at| unsafe { libc::CPU_ISSET(at, &set) })
+        .filter(|&at| unsafe { libc::CPU_ISSET(at, set) })
         .collect())
 }
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+static ALL: std::sync::OnceLock<libc::cpu_set_t> = std::sync::OnceLock::new();
 
 /// Keeps the calling thread on one processor.
 ///
@@ -85,8 +94,22 @@ pub(crate) fn pin(processor: usize) -> io::Result<()> {
     let mut set = empty_set();
     // SAFETY: the macro of C checks the number.
     unsafe { libc::CPU_SET(processor, &mut set) };
+    put_on(&set)
+}
+
+/// Lets the calling thread run wherever the process might before any of its threads was pinned.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn unpin() {
+    if let Some(set) = ALL.get() {
+        // It may be forbidden by now: then it stays where it is.
+        let _stays = put_on(set);
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn put_on(set: &libc::cpu_set_t) -> io::Result<()> {
     // SAFETY: it reads a set of the size that it is told.
-    check(unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) })
+    check(unsafe { libc::sched_setaffinity(0, size_of_val(set), set) })
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -107,6 +130,9 @@ fn check(status: libc::c_int) -> io::Result<()> {
 pub(crate) fn processors() -> io::Result<Vec<usize>> {
     Err(io::ErrorKind::Unsupported.into())
 }
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn unpin() {}
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) fn pin(_processor: usize) -> io::Result<()> {
