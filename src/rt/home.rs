@@ -626,6 +626,11 @@ pub(super) mod models {
         pub(crate) fn of_model() -> (Self, Arc<Rings>) {
             let home = Home::default();
             home.inbox.make();
+            home.ring.make();
+            home.free.make();
+            home.passes.make();
+            home.vigil.spinning.make();
+            home.vigil.work.make();
             let rings = Arc::new(Rings::default());
             let bell = rings.clone();
             home.start(0, Box::new(move || bell.ring()));

@@ -16,7 +16,7 @@
 use super::crew::Crew;
 use super::fibers::Fibers;
 use super::header::Header;
-use super::home::Home;
+use super::home::{sleep, Home};
 use crate::base::shared::{fence, spin, Ordering};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::sync::Arc;
@@ -141,10 +141,23 @@ impl Share {
 
     fn rob(&self, victim: &'static Home<Header>, fibers: &RefCell<Fibers>) -> bool {
         let promise = || fibers.borrow_mut().promise(0).is_ok();
+        let (taken, promised) = self.take_some(victim, promise);
+        if promised > taken {
+            fibers.borrow_mut().redeem_many(0, promised - taken);
+        }
+        taken > 0
+    }
+
+    /// Takes tasks that are up for grabs at `victim`. For each, a stack is promised before it is taken: who takes a task
+    /// can run it. Says how many were taken, and how many stacks promised.
+    fn take_some(
+        &self,
+        victim: &'static Home<Header>,
+        promise: impl Fn() -> bool,
+    ) -> (usize, usize) {
         let wanted = victim.free().div_ceil(2).min(HANDFUL);
-        // A stack is promised for each before it is taken: who takes a task can run it.
         if wanted == 0 || !promise() {
-            return false;
+            return (0, 0);
         }
         let (mut taken, mut promised) = (0, 1);
         victim.look_for_free(LOOKS, |task| {
@@ -157,11 +170,10 @@ impl Share {
             }
             taken < promised
         });
-        fibers.borrow_mut().redeem_many(0, promised - taken);
         if taken > 0 {
             victim.taken.fetch_add(taken, Ordering::Relaxed);
         }
-        taken > 0
+        (taken, promised)
     }
 
     /// Whether there is something to take elsewhere.
@@ -185,6 +197,32 @@ impl Share {
             let taken = self.home.taken.swap(0, Ordering::Relaxed);
             fibers.borrow_mut().redeem_many(0, taken);
         }
+    }
+
+    /// Lies down and polls; false if there is something to do, and it did not. `hopeless`: nothing that it waits for can
+    /// come by itself.
+    pub(super) fn sleep(
+        &self,
+        hopeless: bool,
+        done: impl Fn() -> bool,
+        poll: impl FnOnce(),
+    ) -> bool {
+        let (mut how, shares) = (0, self.home.shares.get());
+        if shares {
+            how |= sleep::HUNGRY;
+        }
+        // The captain, who asks whether there is anybody else, is not among them himself.
+        if hopeless && !self.is_captain() {
+            how |= sleep::IDLE;
+        }
+        let done = || {
+            if shares && !self.is_captain() && self.crew().live() == 0 {
+                // The captain may wait for just that.
+                self.crew().captain().nudge();
+            }
+            done() || shares && self.is_there_more()
+        };
+        self.home.sleep(how, done, poll)
     }
 
     // ---- where new ones go ----
@@ -383,5 +421,194 @@ impl Balance {
     fn begin_trial(&self, theirs: usize) {
         self.sent.set(0);
         self.base.set(theirs);
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::super::header::models::Actor;
+    use super::super::home::Message;
+    use super::super::worker::cancel_or_forward;
+    use super::*;
+    use crate::base::shared::{explore, UnsafeCell};
+    use loom::thread;
+    use std::sync::atomic::{AtomicBool, AtomicUsize};
+
+    /// The workers of a scheduler, but for their loops.
+    struct Troupe {
+        actors: Vec<Actor>,
+        crew: Arc<Crew>,
+    }
+
+    impl Troupe {
+        fn of(count: usize) -> Self {
+            let actors: Vec<_> = (0..count).map(|_| Actor::thread(1)).collect();
+            let homes = actors.iter().map(|actor| actor.home).collect();
+            let crew = Arc::new(Crew::of_model(homes));
+            Troupe { actors, crew }
+        }
+
+        fn workers<const N: usize>() -> (Self, [Player; N]) {
+            let troupe = Troupe::of(N);
+            let players = std::array::from_fn(|number| {
+                let actor = &troupe.actors[number];
+                let share = Share::new(actor.home);
+                share.join(troupe.crew.clone(), number);
+                let rings = actor.rings.clone();
+                let poll: Box<dyn Fn()> = Box::new(move || rings.poll());
+                Player { share, poll }
+            });
+            (troupe, players)
+        }
+    }
+
+    /// A worker.
+    struct Player {
+        share: Share,
+        poll: Box<dyn Fn()>,
+    }
+
+    impl Player {
+        fn home(&self) -> &'static Home<Header> {
+            self.share.home
+        }
+
+        /// As `seek`, where there is always room for stacks.
+        fn seek(&self) -> bool {
+            let rob = |home| self.share.take_some(home, || true).0 > 0;
+            self.share.others().any(rob)
+        }
+
+        /// Runs what is ready here; says how many tasks that were.
+        fn run_all(&self, plays: &[Play]) -> usize {
+            // SAFETY: this is the home thread.
+            let tasks = std::iter::from_fn(|| unsafe { self.home().next() });
+            tasks.map(|task| self.run(task, plays)).count()
+        }
+
+        fn run(&self, task: &'static Header, plays: &[Play]) {
+            let mut plays = plays.iter();
+            let play = plays.find(|play| std::ptr::eq(play.task.header, task));
+            play.expect("one of them").begin();
+            assert!(task.is_at(self.home()));
+            task.run_to_end();
+            self.home().count_ended();
+        }
+
+        /// Sleeps and seeks until it has taken something; then it goes on with that for ever.
+        fn wait_for_work(&self) {
+            while !self.seek() {
+                self.share.sleep(false, || false, &self.poll);
+            }
+        }
+    }
+
+    /// A task that may begin anywhere, and how often it did.
+    #[derive(Clone)]
+    struct Play {
+        task: Arc<Actor>,
+        /// It was spawned and has not begun.
+        due: Arc<AtomicBool>,
+        runs: Arc<AtomicUsize>,
+        /// What it is made of.
+        mark: Arc<Mark>,
+    }
+
+    struct Mark(UnsafeCell<u32>);
+
+    // SAFETY: loom finds out who uses it at the wrong moment.
+    unsafe impl Sync for Mark {}
+    // SAFETY: as above.
+    unsafe impl Send for Mark {}
+
+    impl Mark {
+        fn step(&self, from: u32) {
+            // SAFETY: as for the whole.
+            let value = unsafe { &mut *self.0.get() };
+            assert_eq!(*value, from);
+            *value ^= 1;
+        }
+    }
+
+    impl Play {
+        fn some<const N: usize>() -> [Self; N] {
+            std::array::from_fn(|_| {
+                let mark = Mark(UnsafeCell::new(0));
+                mark.0.make();
+                Play {
+                    task: Arc::new(Actor::thread(1)),
+                    due: Arc::default(),
+                    runs: Arc::default(),
+                    mark: Arc::new(mark),
+                }
+            })
+        }
+
+        fn header(&self) -> &'static Header {
+            self.task.header
+        }
+
+        /// Makes the task, at `home`.
+        fn make(&self, home: &'static Home<Header>) -> &'static Header {
+            let header = self.header();
+            header.renew(home);
+            self.mark.step(0);
+            let mark = self.mark.clone();
+            // SAFETY: the header is as new.
+            unsafe { header.set_job(move || mark.step(1)) };
+            self.due.store(true, Ordering::Relaxed);
+            header
+        }
+
+        fn spawn(&self, at: &Player) {
+            let task = self.make(at.home());
+            at.home().count_spawned();
+            at.share.line_up(task, true);
+        }
+
+        fn begin(&self) {
+            assert!(self.due.swap(false, Ordering::Relaxed), "a second time");
+            self.runs.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn runs(&self) -> usize {
+            self.runs.load(Ordering::Relaxed)
+        }
+    }
+
+    #[test]
+    fn of_owner_and_thief_one_runs_each_task_with_all_that_it_is_made_of_as_the_ring_grows() {
+        explore(2, || {
+            let (_troupe, [owner, thief]) = Troupe::workers();
+            let plays: [_; 3] = Play::some();
+            let theirs = plays.clone();
+            let other = thread::spawn(move || {
+                thief.seek();
+                thief.run_all(&theirs);
+            });
+            plays.iter().for_each(|play| play.spawn(&owner));
+            owner.run_all(&plays);
+            other.join().unwrap();
+            assert!(plays.iter().all(|play| play.runs() == 1));
+        });
+    }
+
+    #[test]
+    fn of_an_owner_and_two_thieves_who_may_rob_each_other_one_runs_each_task() {
+        explore(2, || {
+            let (_troupe, [owner, first, second]) = Troupe::workers();
+            let plays: [_; 2] = Play::some();
+            let thieves = [first, second].map(|thief| {
+                let plays = plays.clone();
+                thread::spawn(move || {
+                    thief.seek();
+                    thief.run_all(&plays);
+                })
+            });
+            plays.iter().for_each(|play| play.spawn(&owner));
+            owner.run_all(&plays);
+            thieves.into_iter().for_each(|thief| thief.join().unwrap());
+            assert!(plays.iter().all(|play| play.runs() == 1));
+        });
     }
 }

@@ -576,7 +576,7 @@ impl Worker {
                 Message::Wake(task) => unsafe { self.home.push(task) },
                 Message::Spawn(task) => self.take_in(task, false),
                 Message::Offer(task) => self.take_in(task, self.home.shares.get()),
-                Message::Cancel(task) => self.cancel_or_forward(task),
+                Message::Cancel(task) => cancel_or_forward(self.home, self.crew(), task),
                 Message::Shutdown => self.shut_down(),
                 Message::Ask(errand) => errand(),
             }
@@ -591,15 +591,6 @@ impl Worker {
                 self.home.count_ended();
                 refuse_for(task, &error);
             }
-        }
-    }
-
-    fn cancel_or_forward(&self, task: &'static Header) {
-        if cancel_at(self.home, task) {
-            task.release();
-        } else if let Some(home) = task.home() {
-            // It was taken from here in the meantime.
-            self.crew().send(home, Message::Cancel(task));
         }
     }
 
@@ -644,21 +635,6 @@ impl Worker {
 
     /// Polls for as long as `patience` says; false if there is something to do, and it did not.
     fn sleep(&self, patience: Patience, hopeless: bool, done: impl Fn() -> bool) -> bool {
-        let (mut how, shares) = (0, self.home.shares.get());
-        if shares {
-            how |= sleep::HUNGRY;
-        }
-        // The captain, who asks whether there is anybody else, is not among them himself.
-        if hopeless && !self.share.is_captain() {
-            how |= sleep::IDLE;
-        }
-        let done = || {
-            if shares && !self.share.is_captain() && self.live() == 0 {
-                // The captain may wait for just that.
-                self.crew().captain().nudge();
-            }
-            done() || shares && self.share.is_there_more()
-        };
         let poll = || {
             let start = self.spin.is_on().then(Instant::now);
             self.reactor.poll(patience);
@@ -666,7 +642,7 @@ impl Worker {
                 self.spin.slept_for(start.elapsed());
             }
         };
-        self.home.sleep(how, done, poll)
+        self.share.sleep(hopeless, done, poll)
     }
 
     fn fire(&self) {
@@ -949,6 +925,16 @@ fn cancel_at(here: &'static Home<Header>, task: &'static Header) -> bool {
         cancel_here(task);
     }
     ours
+}
+
+/// Cancels a task as its home `here`, of the worker whose loop runs on this thread, was asked to; with a reference.
+pub(super) fn cancel_or_forward(here: &'static Home<Header>, crew: &Crew, task: &'static Header) {
+    if cancel_at(here, task) {
+        task.release();
+    } else if let Some(home) = task.home() {
+        // It was taken from here in the meantime.
+        crew.send(home, Message::Cancel(task));
+    }
 }
 
 /// Cancels a task, which is not up for grabs, on its home thread.
