@@ -346,6 +346,10 @@ impl<T: 'static> Home<T> {
         let jumps = self.jumps.get();
         let (count, hole) = self.ring.bring_forward(position, jumps as usize)?;
         self.jumps.set(jumps - count as u32);
+        if count > 0 && self.free() > 0 {
+            // Who looked on meanwhile may have missed what was moved, and sleep now.
+            self.interrupt_pass();
+        }
         Some(hole)
     }
 
@@ -460,7 +464,7 @@ impl<T: 'static> Home<T> {
         self.free.load(Ordering::Relaxed)
     }
 
-    /// Calls `visit` with tasks that may be up for grabs, longest first, while that says so; looks at `limit` entries.
+    /// Calls `visit` with tasks that may be up for grabs, last first, while that says so; looks at `limit` entries.
     pub(super) fn look_for_free(&self, limit: usize, mut visit: impl FnMut(&'static T) -> bool) {
         self.ring
             .look_on(limit, |entry| match entry == hole() || is_plain(entry) {

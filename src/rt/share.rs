@@ -7,7 +7,8 @@
 //!    anybody is hungry: at once, as well as it can be seen, and for certain, with a fence, before the next task of its
 //!    worker goes on. Who lies down says that it is hungry and then looks round, with a fence in between. So one of
 //!    the two sees the other. (A task that puts some up and then computes without ever waiting comes to the second
-//!    look only at its end; the first misses who lies down in the same moment.)
+//!    look only at its end; the first misses who lies down in the same moment.) One is told, who tells the next: if it
+//!    has taken some, as whoever puts some up; if it has something of its own to do instead, by another look.
 //! 3. At most one worker of a scheduler spins.
 //! 4. Where much more tasks are that wait than elsewhere, new ones are sent away, while that helps: see [`Balance`].
 //!
@@ -16,7 +17,7 @@
 use super::crew::Crew;
 use super::fibers::Fibers;
 use super::header::Header;
-use super::home::{sleep, Home};
+use super::home::{sleep, Home, Spinning};
 use crate::base::shared::{fence, spin, Ordering};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::sync::Arc;
@@ -35,6 +36,8 @@ pub(super) struct Share {
     /// Its place in the crew.
     number: Cell<usize>,
     balance: Balance,
+    /// It was hungry, and has found nothing since: it may have been told of what it has not taken.
+    hungered: Cell<bool>,
 }
 
 impl Share {
@@ -44,6 +47,7 @@ impl Share {
             crew: OnceCell::new(),
             number: Cell::new(0),
             balance: Balance::new(),
+            hungered: Cell::new(false),
         }
     }
 
@@ -123,6 +127,29 @@ impl Share {
         }
     }
 
+    /// For who has something of its own to do, or leaves the loop: what it was told of meanwhile, another is told.
+    #[inline]
+    pub(super) fn pass_on(&self) {
+        if self.hungered.take() {
+            self.pass_on_for_certain();
+        }
+    }
+
+    #[inline(never)]
+    fn pass_on_for_certain(&self) {
+        // Pairs with the fence of who told: see 2.
+        fence(Ordering::SeqCst);
+        if self.home.is_anybody_hungry() && self.is_there_more() {
+            self.offer();
+        }
+    }
+
+    /// The worker does something else than its loop from now on.
+    pub(super) fn leave(&self) {
+        self.tell();
+        self.pass_on();
+    }
+
     /// Somebody seems to be hungry: one is told, who tells the next if there is more.
     #[cold]
     #[inline(never)]
@@ -136,7 +163,16 @@ impl Share {
 
     /// Takes tasks that are up for grabs elsewhere; false if there is none.
     pub(super) fn seek(&self, fibers: &RefCell<Fibers>) -> bool {
-        self.has_others() && self.others().any(|home| self.rob(home, fibers))
+        self.seek_by(|home| self.rob(home, fibers))
+    }
+
+    fn seek_by(&self, rob: impl FnMut(&'static Home<Header>) -> bool) -> bool {
+        let found = self.has_others() && self.others().any(rob);
+        if found {
+            // It tells of what it has now, and who hears that looks everywhere.
+            self.hungered.set(false);
+        }
+        found
     }
 
     fn rob(&self, victim: &'static Home<Header>, fibers: &RefCell<Fibers>) -> bool {
@@ -209,6 +245,7 @@ impl Share {
     ) -> bool {
         let (mut how, shares) = (0, self.home.shares.get());
         if shares {
+            self.hungered.set(true);
             how |= sleep::HUNGRY;
         }
         // The captain, who asks whether there is anybody else, is not among them himself.
@@ -223,6 +260,12 @@ impl Share {
             done() || shares && self.is_there_more()
         };
         self.home.sleep(how, done, poll)
+    }
+
+    /// Becomes the one that spins; `None` if there is one.
+    fn spin(&self) -> Option<Spinning<'_>> {
+        self.hungered.set(self.home.shares.get());
+        self.home.spin()
     }
 
     // ---- where new ones go ----
@@ -289,7 +332,7 @@ impl Spin {
     /// are some.
     pub(super) fn spin(
         &self,
-        home: &Home<Header>,
+        share: &Share,
         until: Option<Instant>,
         news: impl Fn() -> bool,
         poll: impl Fn(),
@@ -297,7 +340,7 @@ impl Spin {
         if !self.is_worth_it() {
             return false;
         }
-        let Some(spinning) = home.spin() else {
+        let Some(spinning) = share.spin() else {
             return false;
         };
         let limit = Instant::now() + self.limit;

@@ -207,6 +207,7 @@ impl Worker {
                 doubt = DOUBT.1;
             }
         }
+        self.share.leave();
         Ok(())
     }
 
@@ -237,6 +238,7 @@ impl Worker {
         let ready = unsafe { self.home.ready() };
         // No quota: a new task that ends does not take the next one along, so that each run is counted.
         self.home.begin_pass(0, 0);
+        self.share.pass_on();
         let mut runs = 0;
         for _ in 0..ready {
             self.share.tell();
@@ -247,6 +249,7 @@ impl Worker {
                 runs += 1;
             }
         }
+        self.share.leave();
         Ok(runs)
     }
 
@@ -300,6 +303,10 @@ impl Worker {
         job(task);
         self.home.count_spawned();
         self.share.line_up(task, anywhere);
+        if anywhere && !self.entered.get() {
+            // It may be long before the loop runs.
+            self.share.tell();
+        }
         Ok(task)
     }
 
@@ -417,6 +424,9 @@ impl Worker {
     /// Runs tasks until `done` (true), until none is ready or it is time to poll (false).
     #[inline]
     fn run_ready(&self, done: &impl Fn() -> bool) -> bool {
+        if self.has_ready() {
+            self.share.pass_on();
+        }
         self.begin_pass();
         loop {
             while let Some(quota) = self.home.quota.get().checked_sub(1) {
@@ -630,7 +640,7 @@ impl Worker {
                 self.reactor.poll(Patience::None);
             }
         };
-        self.spin.spin(self.home, until, news, poll)
+        self.spin.spin(&self.share, until, news, poll)
     }
 
     /// Polls for as long as `patience` says; false if there is something to do, and it did not.
