@@ -473,7 +473,7 @@ mod models {
     use super::super::home::Message;
     use super::super::worker::cancel_or_forward;
     use super::*;
-    use crate::base::shared::{explore, UnsafeCell};
+    use crate::base::shared::{self, explore, UnsafeCell};
     use loom::thread;
     use std::sync::atomic::{AtomicBool, AtomicUsize};
 
@@ -519,7 +519,7 @@ mod models {
         /// As `seek`, where there is always room for stacks.
         fn seek(&self) -> bool {
             let rob = |home| self.share.take_some(home, || true).0 > 0;
-            self.share.others().any(rob)
+            self.share.seek_by(rob)
         }
 
         /// Runs what is ready here; says how many tasks that were.
@@ -538,10 +538,69 @@ mod models {
             self.home().count_ended();
         }
 
+        /// Lets a task begin next, as one that runs here and waits for it does.
+        fn hasten(&self, play: &Play) {
+            let joiner = Actor::thread(1);
+            // SAFETY: this is the home thread.
+            unsafe { self.home().hasten(play.header(), joiner.header) };
+        }
+
+        /// Spins for a moment.
+        fn spin(&self) {
+            if let Some(spinning) = self.share.spin() {
+                let mut looks = 0..2;
+                while looks.next().is_some() && !spinning.is_there_work() {
+                    spin(1);
+                }
+            }
+        }
+
+        /// Takes in tasks, and cancels others; true if it was told to.
+        fn receive(&self) -> bool {
+            let mut cancelled = false;
+            while let Some(message) = self.home().inbox().pop() {
+                match message {
+                    // SAFETY: this is the home thread.
+                    Message::Spawn(task) => unsafe { self.home().line_up(task) },
+                    Message::Cancel(task) => {
+                        cancelled = true;
+                        cancel_or_forward(self.home(), self.share.crew(), task);
+                    }
+                    _ => unreachable!("nobody sends such"),
+                }
+            }
+            cancelled
+        }
+
+        fn sleep(&self, done: impl Fn() -> bool) {
+            if !self.share.sleep(false, done, &self.poll) {
+                // What it has seen, it will find before long.
+                thread::yield_now();
+            }
+        }
+
+        /// The life of a mate.
+        fn serve(&self, plays: &[Play]) {
+            self.run_until(plays, || self.share.crew().is_over());
+        }
+
+        fn wait_for_the_end(&self, plays: &[Play]) {
+            self.run_until(plays, || self.share.crew().live() == 0);
+        }
+
+        fn run_until(&self, plays: &[Play], done: impl Fn() -> bool) {
+            while !done() {
+                self.receive();
+                if self.run_all(plays) == 0 && !self.seek() {
+                    self.sleep(&done);
+                }
+            }
+        }
+
         /// Sleeps and seeks until it has taken something; then it goes on with that for ever.
         fn wait_for_work(&self) {
             while !self.seek() {
-                self.share.sleep(false, || false, &self.poll);
+                self.sleep(|| false);
             }
         }
     }
@@ -614,6 +673,12 @@ mod models {
             self.runs.fetch_add(1, Ordering::Relaxed);
         }
 
+        /// Whether what it is made of was touched.
+        fn has_started(&self) -> bool {
+            // SAFETY: as for the mark.
+            unsafe { *self.mark.0.get() == 0 }
+        }
+
         fn runs(&self) -> usize {
             self.runs.load(Ordering::Relaxed)
         }
@@ -637,10 +702,10 @@ mod models {
     }
 
     #[test]
-    fn of_an_owner_and_two_thieves_who_may_rob_each_other_one_runs_each_task() {
+    fn of_an_owner_and_two_thieves_who_may_rob_each_other_one_runs_a_task() {
         explore(2, || {
             let (_troupe, [owner, first, second]) = Troupe::workers();
-            let plays: [_; 2] = Play::some();
+            let plays: [_; 1] = Play::some();
             let thieves = [first, second].map(|thief| {
                 let plays = plays.clone();
                 thread::spawn(move || {
@@ -652,6 +717,234 @@ mod models {
             owner.run_all(&plays);
             thieves.into_iter().for_each(|thief| thief.join().unwrap());
             assert!(plays.iter().all(|play| play.runs() == 1));
+        });
+    }
+
+    #[test]
+    fn a_header_that_is_up_for_grabs_again_while_old_entries_of_it_are_left_is_run_once_more() {
+        explore(3, || {
+            let (_troupe, [owner, thief]) = Troupe::workers();
+            let plays: [_; 1] = Play::some();
+            let theirs = plays.clone();
+            let over = Arc::new(shared::AtomicBool::new(false));
+            over.make();
+            let told = over.clone();
+            let other = thread::spawn(move || {
+                thief.seek();
+                let over = thief.run_all(&theirs) > 0;
+                told.store(over, Ordering::Release);
+                thief.seek();
+                thief.run_all(&theirs);
+            });
+            plays[0].spawn(&owner);
+            let again = over.load(Ordering::Acquire);
+            if again {
+                plays[0].spawn(&owner);
+            }
+            owner.run_all(&plays);
+            other.join().unwrap();
+            assert_eq!(plays[0].runs(), 1 + usize::from(again));
+        });
+    }
+
+    #[test]
+    fn a_header_that_its_thief_puts_up_again_is_not_run_for_the_old_entry() {
+        explore(3, || {
+            let (_troupe, [owner, thief]) = Troupe::workers();
+            let plays: [_; 1] = Play::some();
+            let theirs = plays.clone();
+            let other = thread::spawn(move || {
+                thief.seek();
+                let over = thief.run_all(&theirs) > 0;
+                if over {
+                    theirs[0].spawn(&thief);
+                    thief.run_all(&theirs);
+                }
+                1 + usize::from(over)
+            });
+            plays[0].spawn(&owner);
+            owner.run_all(&plays);
+            owner.seek();
+            owner.run_all(&plays);
+            let expected = other.join().unwrap();
+            assert_eq!(plays[0].runs(), expected);
+        });
+    }
+
+    #[test]
+    fn tasks_that_are_brought_forward_are_run_once_each_though_a_thief_looks_on() {
+        explore(2, || {
+            let (_troupe, [owner, thief]) = Troupe::workers();
+            let plays: [_; 3] = Play::some();
+            let theirs = plays.clone();
+            owner.home().begin_pass(1, 8);
+            plays[0].spawn(&owner);
+            let other = thread::spawn(move || {
+                thief.seek();
+                thief.run_all(&theirs);
+            });
+            plays[1..].iter().for_each(|play| play.spawn(&owner));
+            owner.hasten(&plays[1]);
+            owner.run_all(&plays);
+            other.join().unwrap();
+            assert!(plays.iter().all(|play| play.runs() == 1));
+        });
+    }
+
+    // ---- invariant 2 ----
+
+    #[test]
+    fn no_task_is_left_up_for_grabs_while_a_worker_sleeps_that_would_take_it() {
+        explore(3, || {
+            let (_troupe, [busy, idle]) = Troupe::workers();
+            let plays: [_; 1] = Play::some();
+            let sleeper = thread::spawn(move || idle.wait_for_work());
+            plays[0].spawn(&busy);
+            busy.share.tell();
+            // It goes on with something else for ever.
+            sleeper.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn nor_while_one_spins_and_then_sleeps() {
+        explore(3, || {
+            let (_troupe, [busy, idle]) = Troupe::workers();
+            let plays: [_; 1] = Play::some();
+            let sleeper = thread::spawn(move || {
+                idle.spin();
+                idle.wait_for_work();
+            });
+            plays[0].spawn(&busy);
+            busy.share.tell();
+            sleeper.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn nor_if_who_was_told_has_something_of_its_own_to_do() {
+        explore(1, || {
+            let (_troupe, [busy, first, second]) = Troupe::workers();
+            let plays: [_; 1] = Play::some();
+            let (to, own) = (first.home(), Actor::task(1));
+            let next = second.home();
+            let taken = Arc::new(shared::AtomicBool::new(false));
+            taken.make();
+            let told = taken.clone();
+            let first = thread::spawn(move || {
+                let has_own = || !first.home().inbox().is_empty();
+                first.sleep(|| false);
+                while !has_own() {
+                    if first.seek() {
+                        told.store(true, Ordering::Release);
+                        next.nudge();
+                        return;
+                    }
+                    first.sleep(|| false);
+                }
+                first.share.pass_on();
+            });
+            let second = thread::spawn(move || {
+                let taken = || taken.load(Ordering::Acquire);
+                while !taken() && !second.seek() {
+                    second.sleep(taken);
+                }
+            });
+            plays[0].spawn(&busy);
+            busy.share.tell();
+            to.send(Message::Wake(own.header));
+            first.join().unwrap();
+            second.join().unwrap();
+            assert!(own.home.inbox().is_empty());
+        });
+    }
+
+    #[test]
+    fn nor_if_it_was_moved_with_others_as_somebody_looked_round() {
+        explore(3, || {
+            let (_troupe, [busy, idle]) = Troupe::workers();
+            let plays: [_; 2] = Play::some();
+            busy.home().begin_pass(1, 8);
+            let first = Actor::thread(1);
+            // SAFETY: this is the home thread.
+            unsafe { busy.home().push(first.header) };
+            plays.iter().for_each(|play| play.spawn(&busy));
+            busy.share.tell();
+            let sleeper = thread::spawn(move || idle.wait_for_work());
+            busy.hasten(&plays[0]);
+            busy.share.tell();
+            sleeper.join().unwrap();
+        });
+    }
+
+    // ---- the end ----
+
+    /// A captain who waits for the end, a mate with a task that spawns one on the other mate and ends, and that mate.
+    #[test]
+    fn the_captain_sees_no_end_while_a_task_is_left_and_does_not_sleep_through_it() {
+        explore(2, || {
+            let (troupe, [captain, first, second]) = Troupe::workers();
+            let plays: [_; 1] = Play::some();
+            let (play, theirs) = (plays[0].clone(), plays.clone());
+            let to = second.home();
+            first.home().count_spawned();
+            let first = thread::spawn(move || {
+                let task = play.make(to);
+                first.home().count_spawned();
+                first.share.crew().send(to, Message::Spawn(task));
+                first.home().count_ended();
+                first.serve(&[]);
+            });
+            let second = thread::spawn(move || second.serve(&theirs));
+            captain.wait_for_the_end(&plays);
+            assert_eq!(plays[0].runs(), 1);
+            // What it did is seen.
+            plays[0].mark.step(0);
+            troupe.crew.end();
+            first.join().unwrap();
+            second.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn nor_if_the_last_task_was_taken_from_the_captain() {
+        explore(2, || {
+            let (troupe, [captain, mate]) = Troupe::workers();
+            let plays: [_; 1] = Play::some();
+            let theirs = plays.clone();
+            let mate = thread::spawn(move || mate.serve(&theirs));
+            plays[0].spawn(&captain);
+            captain.wait_for_the_end(&plays);
+            assert_eq!(plays[0].runs(), 1);
+            plays[0].mark.step(0);
+            troupe.crew.end();
+            mate.join().unwrap();
+        });
+    }
+
+    // ---- cancelling ----
+
+    #[test]
+    fn a_task_that_is_cancelled_where_it_is_up_for_grabs_never_starts_or_its_thief_is_told() {
+        explore(3, || {
+            let (troupe, [owner, thief]) = Troupe::workers();
+            let plays: [_; 1] = Play::some();
+            let theirs = plays.clone();
+            let other = thread::spawn(move || {
+                thief.seek();
+                thief.receive();
+                thief.run_all(&theirs);
+                thief
+            });
+            plays[0].spawn(&owner);
+            let task = plays[0].header();
+            cancel_or_forward(owner.home(), &troupe.crew, task.retain());
+            owner.run_all(&plays);
+            let thief = other.join().unwrap();
+            let told = thief.receive();
+            assert_eq!(plays[0].runs(), 1);
+            // Of two that would start it at most the thief did, and was told too late.
+            assert!(!plays[0].has_started() || told && task.is_at(thief.home()));
         });
     }
 }
