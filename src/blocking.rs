@@ -376,6 +376,7 @@ mod tests {
     use crate::rt::scheduler::Scheduler;
     use crate::task::spawn;
     use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering;
 
     fn threads(lane: &Lane) -> usize {
         lane.lock().threads

@@ -7,7 +7,7 @@
 //! 3. A sleep is ended by exactly one: a sender that finds the owner asleep, and must ring then, or the owner itself. Who
 //!    ends it is told what the owner said as it lay down.
 
-use super::shared::{fence, AtomicU32, Ordering, SegQueue};
+use super::shared::{fence, store_in_turn, AtomicU32, Ordering, SegQueue};
 
 /// See the head of this file.
 pub(crate) struct Inbox<M> {
@@ -65,7 +65,7 @@ impl<M> Inbox<M> {
     /// call `awake`.
     #[must_use]
     pub(crate) fn about_to_sleep(&self, how: u32) -> bool {
-        self.asleep.store(how, Ordering::Relaxed);
+        store_in_turn(&self.asleep, how);
         // Pairs with the fence in `rouse`.
         fence(Ordering::SeqCst);
         // A sender may act here: it has seen `asleep` and rings, or its message is seen below.

@@ -12,7 +12,7 @@
 //! Other than `VecDeque`'s, a push writes only `tail` and a pop only `head`: a worker that pushes and pops in turn
 //! has two short chains through memory instead of one long one, which is most of what a switch costs.
 
-use super::shared::{AtomicPtr, AtomicUsize, Ordering, Ordering::Relaxed};
+use super::shared::{null_pointers, AtomicPtr, AtomicUsize, Ordering, Ordering::Relaxed};
 use std::cell::{Cell, RefCell};
 use std::num::NonZero;
 use std::ptr::{self, NonNull};
@@ -37,8 +37,8 @@ struct Circle<T: 'static> {
     shown: *mut Slots<T>,
 }
 
-/// Slots of the first circle.
-const FIRST: usize = 64;
+/// Slots of the first circle; the models have it outgrown soon.
+const FIRST: usize = if cfg!(loom) { 2 } else { 64 };
 
 impl<T> Ring<T> {
     pub(crate) const fn new() -> Self {
@@ -156,9 +156,7 @@ impl<T> Ring<T> {
     #[inline(never)]
     fn grow(&self) -> Slots<T> {
         let count = (self.slots.get().len() * 2).max(FIRST);
-        let slots: Box<[AtomicPtr<T>]> = (0..count)
-            .map(|_| AtomicPtr::new(ptr::null_mut()))
-            .collect();
+        let slots = null_pointers(count);
         let head = self.head.load(Relaxed);
         for ahead in 0..self.len() {
             let position = head.wrapping_add(ahead);
@@ -363,5 +361,19 @@ mod tests {
             }
             over.store(true, Relaxed);
         });
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+
+    impl<T> Ring<T> {
+        /// Makes it known to loom.
+        pub(crate) fn make(&self) {
+            self.head.make();
+            self.tail.make();
+            self.shown.make();
+        }
     }
 }

@@ -18,6 +18,18 @@ pub(crate) fn fence_if_others_do() {
     std::sync::atomic::compiler_fence(Ordering::SeqCst);
 }
 
+/// A plain store, by one thread that others hand the value to by read-modify-writes: the models order it among those.
+#[inline]
+pub(crate) fn store_in_turn(atomic: &AtomicU32, value: u32) {
+    atomic.store(value, Ordering::Relaxed);
+}
+
+/// So many of them, for others to see with what tells of them.
+pub(crate) fn null_pointers<T>(count: usize) -> Box<[AtomicPtr<T>]> {
+    let null = || AtomicPtr::new(std::ptr::null_mut());
+    std::iter::repeat_with(null).take(count).collect()
+}
+
 /// Lets `times` short moments pass.
 #[inline]
 pub(crate) fn spin(times: u32) {

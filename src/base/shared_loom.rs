@@ -40,6 +40,19 @@ pub(crate) fn fence_if_others_do() {
     fence(Ordering::SeqCst);
 }
 
+/// As [`AtomicBool::store`], where that is known to weaken nothing.
+pub(crate) fn store_in_turn(atomic: &AtomicU32, value: u32) {
+    atomic.swap(value, Ordering::Relaxed);
+}
+
+/// Made where they would be, and not at their first use.
+pub(crate) fn null_pointers<T>(count: usize) -> Box<[AtomicPtr<T>]> {
+    let null = || AtomicPtr::new(std::ptr::null_mut());
+    let pointers: Box<[_]> = std::iter::repeat_with(null).take(count).collect();
+    pointers.iter().for_each(AtomicPtr::make);
+    pointers
+}
+
 /// Threads as the models know them. Those that a model waits with are made known by its `Actor`s.
 pub(crate) mod thread {
     pub(crate) use loom::thread::{current, park, yield_now, Thread};

@@ -276,3 +276,23 @@ impl Drop for Crew {
         }
     }
 }
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+
+    impl Crew {
+        /// One whose mates have begun, and whose homes do not go back to where others come from.
+        pub(crate) fn of_model(homes: Vec<&'static Home<Header>>) -> Self {
+            let crew = Crew::new(homes, None);
+            crew.sent.make();
+            crew.turn.make();
+            crew.manned.make();
+            crew.over.make();
+            crew.closed.make();
+            crew.begun.store(true, Ordering::Release);
+            crew.haunt();
+            crew
+        }
+    }
+}

@@ -929,6 +929,12 @@ pub(crate) mod models {
             CX.with(|cx| cx.thread.set(Some(self)));
         }
 
+        /// What a recycled one becomes for a new task at `home`: it has a handle that keeps it.
+        pub(crate) fn renew(&self, home: &'static Home<Header>) {
+            let birth = Birth::new(None, Location::caller(), 0);
+            self.init(Some(home), 1, birth, 2);
+        }
+
         /// If it was recycled since somebody last asked: makes every later use of it a fault. True then.
         pub(crate) fn was_recycled(&self) -> bool {
             let recycled = HEADERS.forget(self.index.get());

@@ -384,7 +384,7 @@ impl<T: 'static> Home<T> {
         let (count, hole) = self.ring.bring_forward(position, jumps as usize)?;
         self.jumps.set(jumps - count as u32);
         if count > 0 && self.free() > 0 {
-            // Who looked round while they were moved may have missed them.
+            // Who looked on meanwhile may have missed what was moved, and sleep now.
             self.interrupt_pass();
         }
         Some(hole)
@@ -667,6 +667,11 @@ pub(super) mod models {
         pub(crate) fn of_model() -> (Self, Arc<Rings>) {
             let home = Home::default();
             home.inbox.make();
+            home.ring.make();
+            home.free.make();
+            home.passes.make();
+            home.vigil.spinning.make();
+            home.vigil.work.make();
             let rings = Arc::new(Rings::default());
             let bell = rings.clone();
             home.start(0, Box::new(move || bell.ring()));
@@ -729,6 +734,62 @@ pub(super) mod models {
                 home.sleep(0, done, || rings.poll());
             }
             teller.join().unwrap();
+        });
+    }
+
+    /// All ways to sleep.
+    const HOW: u32 = sleep::HUNGRY | sleep::IDLE;
+
+    fn counts(home: &Home<u32>) -> (usize, usize) {
+        // What a read-modify-write finds is what is there.
+        let hungry = home.vigil.hungry.fetch_add(0, Ordering::Relaxed);
+        (hungry, IDLE_HELPERS.load(Ordering::Relaxed))
+    }
+
+    #[test]
+    fn who_rings_a_sleeper_has_taken_it_out_of_both_counts_before() {
+        explore(3, || {
+            IDLE_HELPERS.store(0, Ordering::Relaxed);
+            let (home, rings) = Home::<u32>::of_model();
+            let home = Arc::new(home);
+            let to = home.clone();
+            let news = Arc::new(AtomicBool::new(false));
+            news.make();
+            let told = news.clone();
+            let ringer = thread::spawn(move || {
+                told.store(true, Ordering::Release);
+                to.nudge();
+            });
+            let rung = || rings.count.load(Ordering::Relaxed) > 0;
+            let poll = || {
+                while !rung() {
+                    rings.poll();
+                }
+                assert_eq!(counts(&home), (0, 0));
+            };
+            home.sleep(HOW, || news.load(Ordering::Acquire), poll);
+            ringer.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn whoever_ends_a_sleep_its_owner_is_taken_out_of_both_counts_once() {
+        explore(3, || {
+            IDLE_HELPERS.store(0, Ordering::Relaxed);
+            let (home, _rings) = Home::<u32>::of_model();
+            let home = Arc::new(home);
+            let ringers = [(); 2].map(|()| {
+                let home = home.clone();
+                thread::spawn(move || home.nudge())
+            });
+            // It ends by itself at any moment.
+            for _ in 0..2 {
+                home.sleep(HOW, || false, thread::yield_now);
+            }
+            for ringer in ringers {
+                let _slept = ringer.join().unwrap();
+            }
+            assert_eq!(counts(&home), (0, 0));
         });
     }
 }

@@ -7,7 +7,8 @@
 //!    anybody is hungry: at once, as well as it can be seen, and for certain, with a fence, before the next task of its
 //!    worker goes on. Who lies down says that it is hungry and then looks round, with a fence in between. So one of
 //!    the two sees the other. (A task that puts some up and then computes without ever waiting comes to the second
-//!    look only at its end; the first misses who lies down in the same moment.)
+//!    look only at its end; the first misses who lies down in the same moment.) One is told, who tells the next: if it
+//!    has taken some, as whoever puts some up; if it has something of its own to do instead, by another look.
 //! 3. At most one worker of a scheduler spins.
 //! 4. Where much more tasks are that wait than elsewhere, new ones are sent away, while that helps: see [`Balance`].
 //!
@@ -16,7 +17,7 @@
 use super::crew::Crew;
 use super::fibers::Fibers;
 use super::header::Header;
-use super::home::Home;
+use super::home::{sleep, Home, Spinning};
 use crate::base::shared::{fence, spin, Ordering};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::sync::Arc;
@@ -35,6 +36,8 @@ pub(super) struct Share {
     /// Its place in the crew.
     number: Cell<usize>,
     balance: Balance,
+    /// It was hungry, and has found nothing since: it may have been told of what it has not taken.
+    hungered: Cell<bool>,
 }
 
 impl Share {
@@ -44,6 +47,7 @@ impl Share {
             crew: OnceCell::new(),
             number: Cell::new(0),
             balance: Balance::new(),
+            hungered: Cell::new(false),
         }
     }
 
@@ -120,6 +124,29 @@ impl Share {
         }
     }
 
+    /// For who has something of its own to do, or leaves the loop: what it was told of meanwhile, another is told.
+    #[inline]
+    pub(super) fn pass_on(&self) {
+        if self.hungered.take() {
+            self.pass_on_for_certain();
+        }
+    }
+
+    #[inline(never)]
+    fn pass_on_for_certain(&self) {
+        // Pairs with the fence of who told: see 2.
+        fence(Ordering::SeqCst);
+        if self.home.is_anybody_hungry() && self.is_there_more() {
+            self.offer();
+        }
+    }
+
+    /// The worker does something else than its loop from now on.
+    pub(super) fn leave(&self) {
+        self.tell();
+        self.pass_on();
+    }
+
     /// Somebody seems to be hungry: one is told, who tells the next if there is more.
     #[cold]
     #[inline(never)]
@@ -133,15 +160,37 @@ impl Share {
 
     /// Takes tasks that are up for grabs elsewhere; false if there is none.
     pub(super) fn seek(&self, fibers: &RefCell<Fibers>) -> bool {
-        self.has_others() && self.others().any(|home| self.rob(home, fibers))
+        self.seek_by(|home| self.rob(home, fibers))
+    }
+
+    fn seek_by(&self, rob: impl FnMut(&'static Home<Header>) -> bool) -> bool {
+        let found = self.has_others() && self.others().any(rob);
+        if found {
+            // It tells of what it has now, and who hears that looks everywhere.
+            self.hungered.set(false);
+        }
+        found
     }
 
     fn rob(&self, victim: &'static Home<Header>, fibers: &RefCell<Fibers>) -> bool {
         let promise = || fibers.borrow_mut().promise(0).is_ok();
+        let (taken, promised) = self.take_some(victim, promise);
+        if promised > taken {
+            fibers.borrow_mut().redeem_many(0, promised - taken);
+        }
+        taken > 0
+    }
+
+    /// Takes tasks that are up for grabs at `victim`. For each, a stack is promised before it is taken: who takes a task
+    /// can run it. Says how many were taken, and how many stacks promised.
+    fn take_some(
+        &self,
+        victim: &'static Home<Header>,
+        promise: impl Fn() -> bool,
+    ) -> (usize, usize) {
         let wanted = victim.free().div_ceil(2).min(HANDFUL);
-        // A stack is promised for each before it is taken: who takes a task can run it.
         if wanted == 0 || !promise() {
-            return false;
+            return (0, 0);
         }
         let (mut taken, mut promised) = (0, 1);
         victim.look_for_free(LOOKS, |task| {
@@ -154,11 +203,10 @@ impl Share {
             }
             taken < promised
         });
-        fibers.borrow_mut().redeem_many(0, promised - taken);
         if taken > 0 {
             victim.taken.fetch_add(taken, Ordering::Relaxed);
         }
-        taken > 0
+        (taken, promised)
     }
 
     /// Whether there is something to take elsewhere.
@@ -182,6 +230,40 @@ impl Share {
             let taken = self.home.taken.swap(0, Ordering::Relaxed);
             fibers.borrow_mut().redeem_many(0, taken);
         }
+    }
+
+    /// Lies down and polls; false if there is something to do, and it did not. `hopeless`: nothing that it waits for can
+    /// come by itself.
+    pub(super) fn sleep(
+        &self,
+        hopeless: bool,
+        done: impl Fn() -> bool,
+        poll: impl FnOnce(),
+    ) -> bool {
+        let (mut how, shares) = (0, self.home.shares.get());
+        if shares {
+            self.hungered.set(true);
+            how |= sleep::HUNGRY;
+        }
+        // The captain, who asks whether there is anybody else, is not among them himself.
+        if hopeless && !self.is_captain() {
+            how |= sleep::IDLE;
+        }
+        let done = || {
+            if shares && !self.is_captain() && self.crew().live() == 0 {
+                // The captain may wait for just that.
+                self.crew().captain().nudge();
+            }
+            self.crew().tell_watchers();
+            done() || shares && self.is_there_more()
+        };
+        self.home.sleep(how, done, poll)
+    }
+
+    /// Becomes the one that spins; `None` if there is one.
+    fn spin(&self) -> Option<Spinning<'_>> {
+        self.hungered.set(self.home.shares.get());
+        self.home.spin()
     }
 
     // ---- where new ones go ----
@@ -252,7 +334,7 @@ impl Spin {
     /// are some.
     pub(super) fn spin(
         &self,
-        home: &Home<Header>,
+        share: &Share,
         until: Option<Instant>,
         news: impl Fn() -> bool,
         poll: impl Fn(),
@@ -260,7 +342,7 @@ impl Spin {
         if !self.is_worth_it() {
             return false;
         }
-        let Some(spinning) = home.spin() else {
+        let Some(spinning) = share.spin() else {
             return false;
         };
         self.points.set(self.points.get() - 1);
@@ -380,5 +462,484 @@ impl Balance {
     fn begin_trial(&self, theirs: usize) {
         self.sent.set(0);
         self.base.set(theirs);
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::super::header::models::Actor;
+    use super::super::home::Message;
+    use super::super::worker::cancel_or_forward;
+    use super::*;
+    use crate::base::shared::{self, explore, UnsafeCell};
+    use loom::thread;
+    use std::sync::atomic::{AtomicBool, AtomicUsize};
+
+    /// The workers of a scheduler, but for their loops.
+    struct Troupe {
+        actors: Vec<Actor>,
+        crew: Arc<Crew>,
+    }
+
+    impl Troupe {
+        fn of(count: usize) -> Self {
+            let actors: Vec<_> = (0..count).map(|_| Actor::thread(1)).collect();
+            let homes = actors.iter().map(|actor| actor.home).collect();
+            let crew = Arc::new(Crew::of_model(homes));
+            Troupe { actors, crew }
+        }
+
+        fn workers<const N: usize>() -> (Self, [Player; N]) {
+            let troupe = Troupe::of(N);
+            let players = std::array::from_fn(|number| {
+                let actor = &troupe.actors[number];
+                let share = Share::new(actor.home);
+                share.join(troupe.crew.clone(), number);
+                let rings = actor.rings.clone();
+                let poll: Box<dyn Fn()> = Box::new(move || rings.poll());
+                Player { share, poll }
+            });
+            (troupe, players)
+        }
+    }
+
+    /// A worker.
+    struct Player {
+        share: Share,
+        poll: Box<dyn Fn()>,
+    }
+
+    impl Player {
+        fn home(&self) -> &'static Home<Header> {
+            self.share.home
+        }
+
+        /// As `seek`, where there is always room for stacks.
+        fn seek(&self) -> bool {
+            let rob = |home| self.share.take_some(home, || true).0 > 0;
+            self.share.seek_by(rob)
+        }
+
+        /// Runs what is ready here; says how many tasks that were.
+        fn run_all(&self, plays: &[Play]) -> usize {
+            // SAFETY: this is the home thread.
+            let tasks = std::iter::from_fn(|| unsafe { self.home().next() });
+            tasks.map(|task| self.run(task, plays)).count()
+        }
+
+        fn run(&self, task: &'static Header, plays: &[Play]) {
+            let mut plays = plays.iter();
+            let play = plays.find(|play| std::ptr::eq(play.task.header, task));
+            play.expect("one of them").begin();
+            assert!(task.is_at(self.home()));
+            task.run_to_end();
+            self.home().count_ended();
+        }
+
+        /// Lets a task begin next, as one that runs here and waits for it does.
+        fn hasten(&self, play: &Play) {
+            let joiner = Actor::thread(1);
+            // SAFETY: this is the home thread.
+            unsafe { self.home().hasten(play.header(), joiner.header) };
+        }
+
+        /// Spins for a moment.
+        fn spin(&self) {
+            if let Some(spinning) = self.share.spin() {
+                let _one_look = spinning.is_there_work();
+            }
+        }
+
+        /// Takes in tasks, and cancels others; true if it was told to.
+        fn receive(&self) -> bool {
+            let mut cancelled = false;
+            while let Some(message) = self.home().inbox().pop() {
+                match message {
+                    // SAFETY: this is the home thread.
+                    Message::Spawn(task) => unsafe { self.home().line_up(task) },
+                    Message::Cancel(task) => {
+                        cancelled = true;
+                        cancel_or_forward(self.home(), self.share.crew(), task);
+                    }
+                    _ => unreachable!("nobody sends such"),
+                }
+            }
+            cancelled
+        }
+
+        fn sleep(&self, done: impl Fn() -> bool) {
+            if !self.share.sleep(false, done, &self.poll) {
+                // What it has seen, it will find before long.
+                thread::yield_now();
+            }
+        }
+
+        /// The life of a mate.
+        fn serve(&self, plays: &[Play]) {
+            self.run_until(plays, || self.share.crew().is_over());
+        }
+
+        fn wait_for_the_end(&self, plays: &[Play]) {
+            self.run_until(plays, || self.share.crew().live() == 0);
+        }
+
+        fn run_until(&self, plays: &[Play], done: impl Fn() -> bool) {
+            while !done() {
+                self.receive();
+                if self.run_all(plays) == 0 && !self.seek() {
+                    self.sleep(&done);
+                }
+            }
+        }
+
+        /// Sleeps and seeks until it has taken something; then it goes on with that for ever.
+        fn wait_for_work(&self) {
+            while !self.seek() {
+                self.sleep(|| false);
+            }
+        }
+    }
+
+    /// A task that may begin anywhere, and how often it did.
+    #[derive(Clone)]
+    struct Play {
+        task: Arc<Actor>,
+        /// It was spawned and has not begun.
+        due: Arc<AtomicBool>,
+        runs: Arc<AtomicUsize>,
+        /// What it is made of.
+        mark: Arc<Mark>,
+    }
+
+    struct Mark(UnsafeCell<u32>);
+
+    // SAFETY: loom finds out who uses it at the wrong moment.
+    unsafe impl Sync for Mark {}
+    // SAFETY: as above.
+    unsafe impl Send for Mark {}
+
+    impl Mark {
+        fn step(&self, from: u32) {
+            // SAFETY: as for the whole.
+            let value = unsafe { &mut *self.0.get() };
+            assert_eq!(*value, from);
+            *value ^= 1;
+        }
+    }
+
+    impl Play {
+        fn some<const N: usize>() -> [Self; N] {
+            std::array::from_fn(|_| {
+                let mark = Mark(UnsafeCell::new(0));
+                mark.0.make();
+                Play {
+                    task: Arc::new(Actor::thread(1)),
+                    due: Arc::default(),
+                    runs: Arc::default(),
+                    mark: Arc::new(mark),
+                }
+            })
+        }
+
+        fn header(&self) -> &'static Header {
+            self.task.header
+        }
+
+        /// Makes the task, at `home`.
+        fn make(&self, home: &'static Home<Header>) -> &'static Header {
+            let header = self.header();
+            header.renew(home);
+            self.mark.step(0);
+            let mark = self.mark.clone();
+            // SAFETY: the header is as new.
+            unsafe { header.set_job(move || mark.step(1)) };
+            self.due.store(true, Ordering::Relaxed);
+            header
+        }
+
+        fn spawn(&self, at: &Player) {
+            let task = self.make(at.home());
+            at.home().count_spawned();
+            at.share.line_up(task, true);
+        }
+
+        fn begin(&self) {
+            assert!(self.due.swap(false, Ordering::Relaxed), "a second time");
+            self.runs.fetch_add(1, Ordering::Relaxed);
+        }
+
+        /// Whether what it is made of was touched.
+        fn has_started(&self) -> bool {
+            // SAFETY: as for the mark.
+            unsafe { *self.mark.0.get() == 0 }
+        }
+
+        fn runs(&self) -> usize {
+            self.runs.load(Ordering::Relaxed)
+        }
+    }
+
+    #[test]
+    fn of_owner_and_thief_one_runs_each_task_with_all_that_it_is_made_of_as_the_ring_grows() {
+        explore(2, || {
+            let (_troupe, [owner, thief]) = Troupe::workers();
+            let plays: [_; 3] = Play::some();
+            let theirs = plays.clone();
+            let other = thread::spawn(move || {
+                thief.seek();
+                thief.run_all(&theirs);
+            });
+            plays.iter().for_each(|play| play.spawn(&owner));
+            owner.run_all(&plays);
+            other.join().unwrap();
+            assert!(plays.iter().all(|play| play.runs() == 1));
+        });
+    }
+
+    #[test]
+    fn of_an_owner_and_two_thieves_who_may_rob_each_other_one_runs_a_task() {
+        explore(2, || {
+            let (_troupe, [owner, first, second]) = Troupe::workers();
+            let plays: [_; 1] = Play::some();
+            let thieves = [first, second].map(|thief| {
+                let plays = plays.clone();
+                thread::spawn(move || {
+                    thief.seek();
+                    thief.run_all(&plays);
+                })
+            });
+            plays.iter().for_each(|play| play.spawn(&owner));
+            owner.run_all(&plays);
+            thieves.into_iter().for_each(|thief| thief.join().unwrap());
+            assert!(plays.iter().all(|play| play.runs() == 1));
+        });
+    }
+
+    #[test]
+    fn a_header_that_is_up_for_grabs_again_while_old_entries_of_it_are_left_is_run_once_more() {
+        explore(3, || {
+            let (_troupe, [owner, thief]) = Troupe::workers();
+            let plays: [_; 1] = Play::some();
+            let theirs = plays.clone();
+            let over = Arc::new(shared::AtomicBool::new(false));
+            over.make();
+            let told = over.clone();
+            let other = thread::spawn(move || {
+                thief.seek();
+                let over = thief.run_all(&theirs) > 0;
+                told.store(over, Ordering::Release);
+                thief.seek();
+                thief.run_all(&theirs);
+            });
+            plays[0].spawn(&owner);
+            let again = over.load(Ordering::Acquire);
+            if again {
+                plays[0].spawn(&owner);
+            }
+            owner.run_all(&plays);
+            other.join().unwrap();
+            assert_eq!(plays[0].runs(), 1 + usize::from(again));
+        });
+    }
+
+    #[test]
+    fn a_header_that_its_thief_puts_up_again_is_not_run_for_the_old_entry() {
+        explore(3, || {
+            let (_troupe, [owner, thief]) = Troupe::workers();
+            let plays: [_; 1] = Play::some();
+            let theirs = plays.clone();
+            let other = thread::spawn(move || {
+                thief.seek();
+                let over = thief.run_all(&theirs) > 0;
+                if over {
+                    theirs[0].spawn(&thief);
+                    thief.run_all(&theirs);
+                }
+                1 + usize::from(over)
+            });
+            plays[0].spawn(&owner);
+            owner.run_all(&plays);
+            owner.seek();
+            owner.run_all(&plays);
+            let expected = other.join().unwrap();
+            assert_eq!(plays[0].runs(), expected);
+        });
+    }
+
+    #[test]
+    fn tasks_that_are_brought_forward_are_run_once_each_though_a_thief_looks_on() {
+        explore(2, || {
+            let (_troupe, [owner, thief]) = Troupe::workers();
+            let plays: [_; 3] = Play::some();
+            let theirs = plays.clone();
+            owner.home().begin_pass(1, 8);
+            plays[0].spawn(&owner);
+            let other = thread::spawn(move || {
+                thief.seek();
+                thief.run_all(&theirs);
+            });
+            plays[1..].iter().for_each(|play| play.spawn(&owner));
+            owner.hasten(&plays[1]);
+            owner.run_all(&plays);
+            other.join().unwrap();
+            assert!(plays.iter().all(|play| play.runs() == 1));
+        });
+    }
+
+    // ---- invariant 2 ----
+
+    #[test]
+    fn no_task_is_left_up_for_grabs_while_a_worker_sleeps_that_would_take_it() {
+        explore(3, || {
+            let (_troupe, [busy, idle]) = Troupe::workers();
+            let plays: [_; 1] = Play::some();
+            let sleeper = thread::spawn(move || idle.wait_for_work());
+            plays[0].spawn(&busy);
+            busy.share.tell();
+            // It goes on with something else for ever.
+            sleeper.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn nor_while_one_spins_and_then_sleeps() {
+        explore(3, || {
+            let (_troupe, [busy, idle]) = Troupe::workers();
+            let plays: [_; 1] = Play::some();
+            let sleeper = thread::spawn(move || {
+                idle.spin();
+                idle.wait_for_work();
+            });
+            plays[0].spawn(&busy);
+            busy.share.tell();
+            sleeper.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn nor_if_who_was_told_has_something_of_its_own_to_do() {
+        explore(2, || {
+            let (_troupe, [busy, first, second]) = Troupe::workers();
+            let plays: [_; 1] = Play::some();
+            let (to, own) = (first.home(), Actor::task(1));
+            let next = second.home();
+            let taken = Arc::new(shared::AtomicBool::new(false));
+            taken.make();
+            let told = taken.clone();
+            let first = thread::spawn(move || {
+                let has_own = || !first.home().inbox().is_empty();
+                first.sleep(|| false);
+                while !has_own() {
+                    if first.seek() {
+                        told.store(true, Ordering::Release);
+                        next.nudge();
+                        return;
+                    }
+                    first.sleep(|| false);
+                }
+                first.share.pass_on();
+            });
+            let second = thread::spawn(move || {
+                let taken = || taken.load(Ordering::Acquire);
+                while !taken() && !second.seek() {
+                    second.sleep(taken);
+                }
+            });
+            plays[0].spawn(&busy);
+            busy.share.tell();
+            to.send(Message::Wake(own.header));
+            first.join().unwrap();
+            second.join().unwrap();
+            assert!(own.home.inbox().is_empty());
+        });
+    }
+
+    #[test]
+    fn nor_if_it_was_moved_with_others_as_somebody_looked_round() {
+        explore(3, || {
+            let (_troupe, [busy, idle]) = Troupe::workers();
+            let plays: [_; 2] = Play::some();
+            busy.home().begin_pass(1, 8);
+            let first = Actor::thread(1);
+            // SAFETY: this is the home thread.
+            unsafe { busy.home().push(first.header) };
+            plays.iter().for_each(|play| play.spawn(&busy));
+            busy.share.tell();
+            let sleeper = thread::spawn(move || idle.wait_for_work());
+            busy.hasten(&plays[0]);
+            busy.share.tell();
+            sleeper.join().unwrap();
+        });
+    }
+
+    // ---- the end ----
+
+    /// A captain who waits for the end, a mate with a task that spawns one on the other mate and ends, and that mate.
+    #[test]
+    fn the_captain_sees_no_end_while_a_task_is_left_and_does_not_sleep_through_it() {
+        explore(2, || {
+            let (troupe, [captain, first, second]) = Troupe::workers();
+            let plays: [_; 1] = Play::some();
+            let (play, theirs) = (plays[0].clone(), plays.clone());
+            let to = second.home();
+            first.home().count_spawned();
+            let first = thread::spawn(move || {
+                let task = play.make(to);
+                first.home().count_spawned();
+                first.share.crew().send(to, Message::Spawn(task));
+                first.home().count_ended();
+                first.serve(&[]);
+            });
+            let second = thread::spawn(move || second.serve(&theirs));
+            captain.wait_for_the_end(&plays);
+            assert_eq!(plays[0].runs(), 1);
+            // What it did is seen.
+            plays[0].mark.step(0);
+            troupe.crew.end();
+            first.join().unwrap();
+            second.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn nor_if_the_last_task_was_taken_from_the_captain() {
+        explore(2, || {
+            let (troupe, [captain, mate]) = Troupe::workers();
+            let plays: [_; 1] = Play::some();
+            let theirs = plays.clone();
+            let mate = thread::spawn(move || mate.serve(&theirs));
+            plays[0].spawn(&captain);
+            captain.wait_for_the_end(&plays);
+            assert_eq!(plays[0].runs(), 1);
+            plays[0].mark.step(0);
+            troupe.crew.end();
+            mate.join().unwrap();
+        });
+    }
+
+    // ---- cancelling ----
+
+    #[test]
+    fn a_task_that_is_cancelled_where_it_is_up_for_grabs_never_starts_or_its_thief_is_told() {
+        explore(3, || {
+            let (troupe, [owner, thief]) = Troupe::workers();
+            let plays: [_; 1] = Play::some();
+            let theirs = plays.clone();
+            let other = thread::spawn(move || {
+                thief.seek();
+                thief.receive();
+                thief.run_all(&theirs);
+                thief
+            });
+            plays[0].spawn(&owner);
+            let task = plays[0].header();
+            cancel_or_forward(owner.home(), &troupe.crew, task.retain());
+            owner.run_all(&plays);
+            let thief = other.join().unwrap();
+            let told = thief.receive();
+            assert_eq!(plays[0].runs(), 1);
+            // Of two that would start it at most the thief did, and was told too late.
+            assert!(!plays[0].has_started() || told && task.is_at(thief.home()));
+        });
     }
 }

@@ -19,7 +19,7 @@ use super::crew::Crew;
 use super::fiber::{Fiber, Switch};
 use super::fibers::Fibers;
 use super::header::{Birth, Header, Why, CX};
-use super::home::{idle, sleep, Entry, Errand, Home, Message};
+use super::home::{idle, Entry, Errand, Home, Message};
 use super::overflow;
 use super::reactor::{Patience, Reactor};
 use super::share::{Share, Spin};
@@ -252,7 +252,7 @@ impl Worker {
     fn leave(&self) {
         if self.home.shares.get() {
             self.receive();
-            self.share.tell();
+            self.share.leave();
         }
         self.crew().tell_watchers();
     }
@@ -284,6 +284,7 @@ impl Worker {
         let ready = unsafe { self.home.ready() };
         // No quota: a new task that ends does not take the next one along, so that each run is counted.
         self.home.begin_pass(0, 0);
+        self.share.pass_on();
         let mut runs = 0;
         for _ in 0..ready {
             self.share.tell();
@@ -349,7 +350,7 @@ impl Worker {
         self.home.count_spawned();
         self.share.line_up(task, anywhere);
         if anywhere && !self.entered.get() {
-            // No loop comes by before it may lie there for long.
+            // It may be long before the loop runs.
             self.share.tell();
         }
         Ok(task)
@@ -484,6 +485,9 @@ impl Worker {
     /// Runs tasks until `done` (true), until none is ready or it is time to poll (false).
     #[inline]
     fn run_ready(&self, done: &impl Fn() -> bool) -> bool {
+        if self.has_ready() {
+            self.share.pass_on();
+        }
         self.begin_pass();
         loop {
             while let Some(quota) = self.home.quota.get().checked_sub(1) {
@@ -644,7 +648,7 @@ impl Worker {
                 Message::Wake(task) => unsafe { self.home.push(task) },
                 Message::Spawn(task) => self.take_in(task, false),
                 Message::Offer(task) => self.take_in(task, self.home.shares.get()),
-                Message::Cancel(task) => self.cancel_or_forward(task),
+                Message::Cancel(task) => cancel_or_forward(self.home, self.crew(), task),
                 Message::Shutdown(spared) => self.shut_down(spared),
                 Message::Ask(errand) => errand(),
             }
@@ -661,15 +665,6 @@ impl Worker {
                 refuse_for(task, &error);
                 self.home.count_ended();
             }
-        }
-    }
-
-    fn cancel_or_forward(&self, task: &'static Header) {
-        if cancel_at(self.home, task) {
-            task.release();
-        } else if let Some(home) = task.home() {
-            // It was taken from here in the meantime.
-            self.crew().send(home, Message::Cancel(task));
         }
     }
 
@@ -709,28 +704,11 @@ impl Worker {
                 self.reactor.poll(Patience::None);
             }
         };
-        self.spin.spin(self.home, until, news, poll)
+        self.spin.spin(&self.share, until, news, poll)
     }
 
     /// Polls for as long as `patience` says; false if there is something to do, and it did not.
     fn sleep(&self, patience: Patience, hopeless: bool, done: impl Fn() -> bool) -> bool {
-        let (mut how, shares) = (0, self.home.shares.get());
-        if shares {
-            how |= sleep::HUNGRY;
-        }
-        // The captain, who asks whether there is anybody else, is not among them himself.
-        if hopeless && !self.share.is_captain() {
-            how |= sleep::IDLE;
-        }
-        let done = || {
-            if shares && !self.share.is_captain() && self.live() == 0 {
-                // The captain may wait for just that.
-                self.crew().captain().nudge();
-            }
-            self.crew().tell_watchers();
-            // Whoever was told may go on here.
-            done() || self.has_ready() || shares && self.share.is_there_more()
-        };
         let poll = || {
             let start = self.spin.is_on().then(Instant::now);
             self.reactor.poll(patience);
@@ -738,7 +716,9 @@ impl Worker {
                 self.spin.slept_for(start.elapsed());
             }
         };
-        self.home.sleep(how, done, poll)
+        // Who was told of the end may go on here.
+        let done = || done() || self.has_ready();
+        self.share.sleep(hopeless, done, poll)
     }
 
     fn fire(&self) {
@@ -1025,6 +1005,16 @@ fn cancel_at(here: &'static Home<Header>, task: &'static Header) -> bool {
         cancel_here(task);
     }
     ours
+}
+
+/// Cancels a task as its home `here`, of the worker whose loop runs on this thread, was asked to; with a reference.
+pub(super) fn cancel_or_forward(here: &'static Home<Header>, crew: &Crew, task: &'static Header) {
+    if cancel_at(here, task) {
+        task.release();
+    } else if let Some(home) = task.home() {
+        // It was taken from here in the meantime.
+        crew.send(home, Message::Cancel(task));
+    }
 }
 
 /// Cancels a task, which is not up for grabs, on its home thread.
