@@ -95,6 +95,16 @@ impl<T> JoinHandle<T> {
         }
     }
 
+    /// As `wait_for_end`, for who can say that he was interrupted where he cannot unwind.
+    pub(crate) fn try_wait_for_end(&mut self) -> Result<(), Interrupt> {
+        while !self.is_finished() {
+            if let Outcome::Interrupted(interrupt) = self.wait(None, Mode::Fallible) {
+                return Err(interrupt);
+            }
+        }
+        Ok(())
+    }
+
     /// As [`join`](JoinHandle::join), for at most `timeout`.
     ///
     /// # Errors

@@ -246,7 +246,8 @@ impl<L: Listener> Server<L> {
         let control = self.control.clone();
         let handler = move |stream, peer| handler(stream, peer).into_result();
         let place = Location::caller();
-        run_all(&tasks, self.workers(tasks.workers(), handler, place))?;
+        let workers = self.workers(tasks.workers(), handler, place);
+        run_all(&tasks, workers, &control)?;
         control.conclude()
     }
 
@@ -293,30 +294,44 @@ fn listeners<L: Listener>(
 /// Runs each worker as a task on the scheduler's worker of that number, until all have ended.
 ///
 /// # Errors
-/// One of them was cancelled.
+/// The caller, or one of them, was cancelled.
 #[track_caller]
-fn run_all<L: Listener>(tasks: &Handle, workers: Vec<Worker<L>>) -> io::Result<()> {
-    let mut running = Running(Vec::with_capacity(workers.len()));
+fn run_all<L: Listener>(
+    tasks: &Handle,
+    workers: Vec<Worker<L>>,
+    control: &Control,
+) -> io::Result<()> {
+    let mut running = Running {
+        workers: Vec::with_capacity(workers.len()),
+        control,
+    };
     for (n, worker) in workers.into_iter().enumerate() {
-        running.0.push(tasks.spawn_on(n, move || worker.run()));
+        let task = tasks.spawn_on(n, move || worker.run());
+        running.workers.push(task);
     }
-    running.0.iter_mut().for_each(JoinHandle::wait_for_end);
-    let ended = mem::take(&mut running.0);
+    for worker in &mut running.workers {
+        worker.try_wait_for_end()?;
+    }
+    let ended = mem::take(&mut running.workers);
     match ended.into_iter().try_for_each(JoinHandle::join) {
         Err(JoinError::Panic(panic)) => resume_unwind(panic),
         ended => Ok(ended?),
     }
 }
 
-/// The tasks of workers. Whoever is interrupted while he waits for them takes them along: they are cancelled, and have ended, when this is
-/// dropped.
-struct Running(Vec<JoinHandle<()>>);
+/// The tasks of workers. Whoever is interrupted while he waits for them stops the server: they have ended when this is dropped.
+struct Running<'a> {
+    workers: Vec<JoinHandle<()>>,
+    control: &'a Control,
+}
 
-impl Drop for Running {
+impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.iter().for_each(JoinHandle::cancel);
-        let wait = || self.0.iter_mut().for_each(JoinHandle::wait_for_end);
-        me().scopes.shield(wait);
+        if !self.workers.is_empty() {
+            self.control.stop(Some(Instant::now()));
+            let wait = || self.workers.iter_mut().for_each(JoinHandle::wait_for_end);
+            me().scopes.shield(wait);
+        }
     }
 }
 

@@ -11,9 +11,9 @@
 
 use super::control::{Control, End, Place};
 use super::incident::Incident;
-use crate::error::{report, Cancelled, JoinError, Timeout};
+use crate::error::{report, Cancelled, JoinError};
 use crate::net::listen::Listener;
-use crate::rt::unwind::target_of;
+use crate::rt::unwind::{can_raise, target_of};
 use crate::sync::{Notify, Semaphore, SemaphorePermit};
 use crate::sys::socket::{accept_failure, AcceptFailure};
 use crate::task::{self, Builder, Scope};
@@ -173,6 +173,8 @@ impl<L: Listener> Job<L> {
         let handle = || (self.handler)(stream, peer.clone());
         let incident = match catch_unwind(AssertUnwindSafe(handle)) {
             Ok(Ok(())) => return place.ended(End::Returned),
+            // With `panic = "abort"` this is what it is to be cancelled.
+            Ok(Err(error)) if !can_raise() && is_cancelled(&*error) => return,
             Ok(Err(error)) => {
                 place.ended(End::Failed);
                 Incident::Failed { peer, error }
@@ -223,13 +225,11 @@ enum Miss {
 
 impl From<io::Error> for Miss {
     fn from(error: io::Error) -> Self {
+        if is_cancelled(&error) {
+            return Miss::Interrupted;
+        }
         if error.raw_os_error().is_none() {
-            let inner = error.get_ref();
-            return match inner.is_some_and(|inner| inner.is::<Cancelled>() || inner.is::<Timeout>())
-            {
-                true => Miss::Interrupted,
-                false => Miss::Listener(error), // of another family altogether
-            };
+            return Miss::Listener(error); // of another family altogether
         }
         match accept_failure(&error) {
             AcceptFailure::Connection => Miss::Connection,
@@ -262,6 +262,14 @@ impl Pauses {
         self.is_first = false;
         next
     }
+}
+
+/// Whether it says that the task was cancelled where nothing can be unwound.
+fn is_cancelled(error: &(dyn Error + 'static)) -> bool {
+    let inner = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref);
+    error.is::<Cancelled>() || inner.is_some_and(|inner| inner.is::<Cancelled>())
 }
 
 fn is_ours(payload: &Box<dyn Any + Send>) -> bool {
