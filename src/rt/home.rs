@@ -186,7 +186,8 @@ impl<T: 'static> Home<T> {
             self.vigil().hungry.fetch_add(1, Ordering::Relaxed);
         }
         if how & sleep::IDLE != 0 {
-            IDLE_HELPERS.fetch_add(1, atomic::Ordering::Relaxed);
+            // Release: who finds that all others are idle sees what they did.
+            IDLE_HELPERS.fetch_add(1, atomic::Ordering::Release);
         }
         // A sender may act here: it sees that we sleep and rings, or we see its message. One that nudges as well: it
         // sees that we sleep, or we see what it has done.

@@ -200,8 +200,9 @@ impl Worker {
             if !hopeless || !self.share.is_captain() {
                 doubt = DOUBT.0;
             } else if slept && self.is_quiet() {
-                // Another thread may have sent something and ended in between: quiet counts if we were alone before.
-                if is_alone() && self.is_quiet() {
+                // Another thread may have sent something and ended in between, or another worker have ended the last task
+                // and gone to sleep: quiet counts if we were alone before.
+                if is_alone() && self.is_quiet() && !done() {
                     return Err(self.deadlock());
                 }
                 doubt = DOUBT.1;
@@ -223,7 +224,7 @@ impl Worker {
             self.look(Patience::None, false, || false);
         } else if patience == Patience::Forever && self.is_quiet() {
             while self.is_quiet() && self.live() > 0 {
-                if is_alone() && self.is_quiet() {
+                if is_alone() && self.is_quiet() && self.live() > 0 {
                     return Err(self.deadlock());
                 }
                 let doubt = Patience::Until(Instant::now() + DOUBT.1);
@@ -966,7 +967,8 @@ pub(crate) fn cancel_here(task: &'static Header) {
 
 /// Whether this is the only thread of the process that can make anything happen.
 fn is_alone() -> bool {
-    thread_count().is_some_and(|count| count <= 1 + IDLE_HELPERS.load(Ordering::Relaxed))
+    // Acquire: what they did before is seen afterwards.
+    thread_count().is_some_and(|count| count <= 1 + IDLE_HELPERS.load(Ordering::Acquire))
 }
 
 fn refuse_for(task: &'static Header, error: &io::Error) {
