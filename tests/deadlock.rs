@@ -133,6 +133,10 @@ fn main() {
         ),
         case!(a_sleeping_task_is_no_deadlock, Running::succeeds),
         case!(a_call_that_blocks_is_no_deadlock, Running::succeeds),
+        case!(
+            the_end_of_the_last_task_on_another_worker_is_no_deadlock,
+            Running::succeeds
+        ),
         case!(a_task_in_accept_is_no_deadlock, connects_late),
         case!(
             a_plain_main_in_accept_beside_a_parked_task_is_no_deadlock,
@@ -591,6 +595,19 @@ fn a_deadlock_is_reported_when_the_last_other_thread_has_ended() {
     assert!(start.elapsed() >= 3 * BEYOND_DOUBT);
     drop(end);
     assert!(thread.join().unwrap().is_err());
+}
+
+fn the_end_of_the_last_task_on_another_worker_is_no_deadlock() {
+    let builder = Scheduler::builder().workers(2).spin(Duration::ZERO);
+    let scheduler = builder.build().unwrap();
+    for _ in 0..1_000 {
+        scheduler.spawn_on(1, || ());
+        scheduler.run().unwrap();
+        scheduler.spawn_on(1, || ());
+        while scheduler.stats().live > 0 {
+            scheduler.turn(None).unwrap();
+        }
+    }
 }
 
 fn a_call_that_blocks_is_no_deadlock() {

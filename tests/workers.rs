@@ -3,10 +3,12 @@
 mod common;
 
 use common::{ends, LONG};
+use multitask::net::TcpListener;
 use multitask::sync::Event;
 use multitask::{sleep, spawn, task, yield_now, Handle, JoinHandle, Scheduler};
 use std::collections::HashMap;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{mpsc, Arc};
 use std::thread;
@@ -317,4 +319,55 @@ fn pinned_workers_stay_on_one_processor_each() {
             "{lists:?}"
         );
     });
+}
+
+/// Where the handlers of so many connections are, one accepted after the other and none closed before all are: how many
+/// on the accepting worker, and how many elsewhere.
+fn handlers_of(connections: usize, workers: usize) -> (usize, usize) {
+    // Both ends of each are ours.
+    rlimit::increase_nofile_limit(2 * connections as u64 + 256).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let client = thread::spawn(move || {
+        let streams: Vec<_> = (0..connections).map(|_| connect(address)).collect();
+        streams.iter().filter(|(_, here)| *here).count()
+    });
+    scheduler(workers).block_on(move || {
+        let acceptor = thread::current().id();
+        let handler = |(mut stream, _): (multitask::net::TcpStream, SocketAddr)| {
+            spawn(move || {
+                let here = thread::current().id() == acceptor;
+                let mut byte = [0];
+                while stream.read(&mut byte).unwrap() > 0 {
+                    stream.write_all(&[u8::from(here)]).unwrap();
+                }
+            })
+        };
+        let handlers: Vec<_> = (0..connections)
+            .map(|_| handler(listener.accept().unwrap()))
+            .collect();
+        for handler in handlers {
+            handler.join().unwrap();
+        }
+    });
+    let here = client.join().unwrap();
+    (here, connections - here)
+}
+
+/// A connection whose handler has answered: whether that is on the accepting worker. It waits for more.
+fn connect(address: SocketAddr) -> (TcpStream, bool) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let mut answer = [0];
+    stream.write_all(&[0]).unwrap();
+    stream.read_exact(&mut answer).unwrap();
+    (stream, answer[0] == 1)
+}
+
+#[test]
+fn a_thousand_connections_accepted_one_by_one_are_no_worse_than_60_40_over_two_workers() {
+    let (here, elsewhere) = ends(|| handlers_of(1_000, 2));
+    assert!(
+        here.abs_diff(elsewhere) <= 200,
+        "{here} where they were accepted, {elsewhere} elsewhere"
+    );
 }

@@ -307,16 +307,19 @@ impl Share {
 /// Whether, and for how long, a worker spins before it sleeps.
 ///
 /// Spinning pays when what a worker waits for comes before it would be asleep and up again. Whether it does is told by
-/// what came of it lately: each spin that was in vain costs a point, each that was not, and each sleep that turned out to
-/// be shorter than a spin, brings some.
+/// what came of it lately: a spin costs points, and brings twice as many unless it was in vain. Without points a sleep that
+/// turned out to be shorter than a spin brings one: it takes many of them to try again, for a spin in vain costs more
+/// than all that could be won by it (that is so where whoever is waited for needs the same processor).
 pub(super) struct Spin {
     limit: Duration,
     points: Cell<u32>,
 }
 
-const MOST_POINTS: u32 = 8;
+/// What a spin costs.
+const PRICE: u32 = 16;
+const MOST_POINTS: u32 = 8 * PRICE;
 /// Looks at memory before descriptors are polled, which costs more.
-const LOOKS_A_POLL: u32 = 8;
+const LOOKS_A_POLL: u32 = 64;
 
 impl Spin {
     pub(super) fn new(limit: Duration) -> Self {
@@ -345,7 +348,7 @@ impl Spin {
         let Some(spinning) = share.spin() else {
             return false;
         };
-        self.points.set(self.points.get() - 1);
+        self.points.set(self.points.get() - PRICE);
         let limit = Instant::now() + self.limit;
         let end = until.map_or(limit, |until| until.min(limit));
         let news = || spinning.is_there_work() || news();
@@ -355,7 +358,8 @@ impl Spin {
                     self.was_worth_it();
                     return true;
                 }
-                spin(8);
+                // Once: many in a row take longer than a message.
+                spin(1);
             }
             poll();
         }
@@ -363,17 +367,22 @@ impl Spin {
     }
 
     fn is_worth_it(&self) -> bool {
-        self.is_on() && self.points.get() > 0
+        self.is_on() && self.points.get() >= PRICE
     }
 
     fn was_worth_it(&self) {
-        self.points.set((self.points.get() + 2).min(MOST_POINTS));
+        self.earn(2 * PRICE);
     }
 
     pub(super) fn slept_for(&self, slept: Duration) {
-        if slept < self.limit {
-            self.was_worth_it();
+        if slept < self.limit && self.points.get() < PRICE {
+            self.earn(1);
         }
+    }
+
+    fn earn(&self, points: u32) {
+        self.points
+            .set((self.points.get() + points).min(MOST_POINTS));
     }
 }
 
