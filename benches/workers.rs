@@ -170,7 +170,7 @@ fn echo(count: usize) -> f64 {
             let barrier = Arc::new(Barrier::new(CLIENTS as usize + 1));
             let client = |_| {
                 let barrier = barrier.clone();
-                spawn(move || client(address, REQUESTS, || drop(barrier.wait())))
+                spawn(move || client(address, REQUESTS, || _ = barrier.wait()))
             };
             let clients: Vec<_> = (0..CLIENTS).map(client).collect();
             barrier.wait();

@@ -131,7 +131,7 @@ fn a_turn_without_time_sees_timers_that_are_due() {
 
 #[test]
 fn a_turn_waits_for_as_long_as_it_was_told_and_no_longer() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     scheduler.spawn(task::park);
     settle(&scheduler);
     let start = Instant::now();

@@ -339,7 +339,7 @@ fn a_timer_and_an_end_in_the_same_turn_lose_no_result() {
 
 #[test]
 fn a_join_that_is_unwound_detaches_the_task() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let drops = Drops::default();
     scheduler.block_on(|| {
         let one = drops.one();
