@@ -200,8 +200,9 @@ impl Worker {
             if !hopeless || !self.share.is_captain() {
                 doubt = DOUBT.0;
             } else if slept && self.is_quiet() {
-                // Another thread may have sent something and ended in between: quiet counts if we were alone before.
-                if is_alone() && self.is_quiet() {
+                // Another thread may have sent something and ended in between: quiet counts if we were alone before. So may a
+                // mate have made `done` true before it lay down.
+                if is_alone() && self.is_quiet() && !done() {
                     return Err(self.deadlock());
                 }
                 doubt = DOUBT.1;
@@ -223,7 +224,8 @@ impl Worker {
             self.look(Patience::None, false, || false);
         } else if patience == Patience::Forever && self.is_quiet() {
             while self.is_quiet() && self.live() > 0 {
-                if is_alone() && self.is_quiet() {
+                // As in `run_until`.
+                if is_alone() && self.is_quiet() && self.live() > 0 {
                     return Err(self.deadlock());
                 }
                 let doubt = Patience::Until(Instant::now() + DOUBT.1);
