@@ -6,7 +6,7 @@ mod common;
 use children::Running;
 use common::scheduler;
 use multitask::net::{Incident, Server, ServerHandle, ServerReport, TcpStream};
-use multitask::{spawn, task, yield_now};
+use multitask::{spawn, task, yield_now, Scheduler};
 use rlimit::Resource;
 use std::fs::{read_dir, File};
 use std::io::{self, Read, Write};
@@ -49,8 +49,9 @@ fn descriptors() -> usize {
     read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// Lets the process have so many more descriptors.
-fn spare_descriptors(spare: u64) {
+/// Lets the process have so many more descriptors, beside those for the listeners that a server has for further workers.
+fn spare_descriptors(spare: u64, tasks: &Scheduler) {
+    let spare = spare + tasks.workers() as u64 - 1;
     let lowest_free = File::open("/dev/null").unwrap().as_raw_fd() as u64;
     let hard = rlimit::getrlimit(Resource::NOFILE).unwrap().1;
     rlimit::setrlimit(Resource::NOFILE, lowest_free + spare, hard).unwrap();
@@ -92,7 +93,7 @@ fn without_descriptors_clients_wait_and_are_served_as_connections_end() {
     let (server, addr, handle, pauses) = server();
     let clients: Vec<_> = (0..CLIENTS).map(|_| connected(addr)).collect();
     let tasks = scheduler();
-    spare_descriptors(3);
+    spare_descriptors(3, &tasks);
     let serving = tasks.spawn(move || server.serve(echo));
     let clients = tasks.spawn(move || {
         let clients = clients.into_iter().map(|client| {
@@ -123,7 +124,7 @@ fn clients_are_served_when_somebody_else_frees_a_descriptor() {
     let (server, addr, handle, pauses) = server();
     let client = connected(addr);
     let tasks = scheduler();
-    spare_descriptors(1);
+    spare_descriptors(1, &tasks);
     let hoard = File::open("/dev/null").unwrap();
     let serving = tasks.spawn(move || server.serve(echo));
     tasks.spawn(move || {
@@ -143,7 +144,7 @@ fn a_limit_below_that_of_descriptors_keeps_some_for_handlers() {
     let server = server.max_connections(2);
     let clients: Vec<_> = (0..10).map(|_| connected(addr)).collect();
     let tasks = scheduler();
-    spare_descriptors(4);
+    spare_descriptors(4, &tasks);
     let serving = tasks.spawn(move || {
         server.serve(|stream, peer| {
             let _own = File::open("/dev/null")?;

@@ -156,11 +156,11 @@ impl Scheduler {
     /// Looks at every task that is suspended. Of several workers each is asked when it comes round, and the call blocks
     /// until they have answered, for as long as the longest of the tasks that run there goes on without waiting.
     pub fn stats(&self) -> Stats {
-        let mut stats = Stats {
-            live: self.worker.live(),
-            ..Stats::default()
-        };
-        for counts in self.worker.ask_all(Worker::counts) {
+        let mut stats = Stats::default();
+        let answers = self.worker.ask_all(Worker::counts);
+        // Not before: a worker that answers has counted out the tasks whose end others have seen.
+        stats.live = self.worker.live();
+        for counts in answers {
             stats.runnable += counts.runnable;
             stats.io += counts.io;
             stats.timers += counts.timers;

@@ -261,6 +261,7 @@ impl<L: Listener> Server<L> {
         let job = Arc::new(Job {
             control: self.control,
             places: Semaphore::new(self.max_connections),
+            max_connections: self.max_connections,
             freed: Notify::new(),
             pauses: self.pauses,
             handler: Box::new(handler),
@@ -586,6 +587,25 @@ mod tests {
         });
         assert_eq!(report.expect("it is survived").finished, 2);
         assert_eq!(told.iter().count(), 2);
+    }
+
+    #[test]
+    fn an_acceptor_that_is_told_not_to_wait_by_one_that_stops_is_no_news() {
+        let (server, script, told) = scripted([Ok(1)], PAUSES);
+        let handle = server.handle();
+        let serving = task::spawn(move || server.serve(|(), _| ()));
+        while handle.connections() == 0 {
+            task::yield_now();
+        }
+        while handle.connections() > 0 {
+            task::yield_now();
+        }
+        handle.stop(LONG);
+        // As the other one's `never_wait` does: this acceptor has not been cancelled yet.
+        script.put(Err(libc::EAGAIN)).expect("it is open");
+        let report = serving.join().expect("no panic").expect("no failure");
+        assert_eq!(report.finished, 1);
+        assert!(told.recv().is_err(), "nothing has run out");
     }
 
     #[test]

@@ -6,6 +6,8 @@
 //!    have it.
 //! 4. Between `accept` and the spawn of the handler nothing suspends: an acceptor that is cancelled loses no connection.
 //! 5. An acceptor goes on after an error at once if that has used up a connection, else after a pause: it never spins.
+//! 6. A permit without a connection is an acceptor's that calls `accept`, or that was handed it and has not run since; it is about to
+//!    come back, or to become a connection. Who accepts the rest waits for that: he would else turn clients away from free places.
 //!
 //! The growing pause is that of Go's net/http.
 
@@ -14,7 +16,7 @@ use super::incident::Incident;
 use crate::error::{report, Cancelled, JoinError};
 use crate::net::listen::Listener;
 use crate::rt::unwind::{can_raise, target_of};
-use crate::sync::{Notify, Semaphore, SemaphorePermit};
+use crate::sync::{AcquireError, Notify, Semaphore, SemaphorePermit};
 use crate::sys::socket::{accept_failure, AcceptFailure};
 use crate::task::{self, Builder, Scope};
 use std::any::Any;
@@ -35,6 +37,8 @@ pub(super) struct Job<L: Listener> {
     pub(super) control: Arc<Control>,
     /// For connections. Those who wait for one are acceptors.
     pub(super) places: Semaphore,
+    /// So many.
+    pub(super) max_connections: usize,
     /// A connection has gone, and most likely a descriptor with it.
     pub(super) freed: Notify,
     pub(super) pauses: Pauses,
@@ -112,6 +116,8 @@ impl<L: Listener> Job<L> {
             match begun {
                 Ok(()) => pauses = self.pauses,
                 Err(Miss::Connection) => {}
+                // A worker that shares the listener accepts the rest, and has told it never to wait.
+                Err(Miss::NotNow(_)) if self.control.is_stopping() => return,
                 Err(Miss::NotNow(error)) => {
                     if pauses.is_first {
                         self.tell(Incident::Paused(error));
@@ -132,12 +138,27 @@ impl<L: Listener> Job<L> {
             if !self.control.has_time() {
                 return;
             }
-            match listener.accept_if(|| Ok(self.places.try_acquire()?)) {
+            match listener.accept_if(|| self.room_left()) {
                 Ok(connection) => {
                     let _or_no_memory = self.begin(scope, connection);
                 }
                 Err(error) if accept_failure(&error) == AcceptFailure::Connection => {}
                 Err(_) => return,
+            }
+        }
+    }
+
+    /// A permit, unless there are as many connections as there may be: see 6.
+    fn room_left(&self) -> io::Result<SemaphorePermit<'_>> {
+        loop {
+            let permit = self.places.try_acquire();
+            let is_room = || self.control.live() < self.max_connections;
+            if permit.is_ok() || !is_room() || !self.control.has_time() {
+                return Ok(permit?);
+            }
+            match self.places.acquire_timeout(BRIEFLY) {
+                Err(AcquireError::Timeout) => {}
+                permit => return Ok(permit?),
             }
         }
     }
@@ -203,6 +224,9 @@ impl<L: Listener> Job<L> {
 
 /// How many connections are accepted at most between being stopped and closing the listener: as many as our backlog holds.
 const REST: u32 = 4096;
+
+/// How long to wait for a permit that another worker does not need, before looking whether that is still so.
+const BRIEFLY: Duration = Duration::from_millis(1);
 
 /// Dropped in this order: who sees that the place is free finds the descriptor free as well.
 struct Connection<'a, L: Listener> {
@@ -279,6 +303,34 @@ fn is_ours(payload: &Box<dyn Any + Send>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::Server;
+    use crate::rt::scheduler::Scheduler;
+    use std::net;
+    use std::panic::Location;
+
+    #[test]
+    fn a_permit_that_another_worker_has_for_a_moment_leaves_room_for_the_last_client() {
+        let server = Server::bind("127.0.0.1:0").expect("a free port");
+        let server = server.max_connections(1);
+        let addr = server.local_addr().expect("bound");
+        let _client = net::TcpStream::connect(addr).expect("it listens");
+        server.handle().stop(Duration::from_secs(3600));
+        let control = server.control.clone();
+        let mut workers = server.workers(1, |_, _| Ok(()), Location::caller());
+        let worker = workers.pop().expect("one");
+        let job = worker.job.clone();
+        let scheduler = Scheduler::new().expect("a few descriptors");
+        scheduler.block_on(|| {
+            let permit = job.places.acquire().expect("it is open");
+            task::scope(|scope| {
+                scope.spawn_local(|| worker.run());
+                // It comes to look for room meanwhile.
+                (0..10).for_each(|_| task::yield_now());
+                drop(permit);
+            });
+        });
+        assert_eq!(control.conclude().expect("no failure").finished, 1);
+    }
 
     #[test]
     fn pauses_grow_to_a_bound() {
