@@ -46,6 +46,18 @@ pub(crate) mod idle {
         let same = HELPERS.load(Ordering::Acquire) == before;
         same.then_some(((before % CEASED) as usize, seen))
     }
+
+    /// For models: how many there are.
+    #[cfg(all(test, loom))]
+    pub(super) fn count() -> usize {
+        (HELPERS.load(Ordering::Relaxed) % CEASED) as usize
+    }
+
+    /// For models: a schedule begins.
+    #[cfg(all(test, loom))]
+    pub(super) fn reset() {
+        HELPERS.store(0, Ordering::Relaxed);
+    }
 }
 
 /// See the head of this file. `T` is the task's header.
@@ -743,13 +755,13 @@ pub(super) mod models {
     fn counts(home: &Home<u32>) -> (usize, usize) {
         // What a read-modify-write finds is what is there.
         let hungry = home.vigil.hungry.fetch_add(0, Ordering::Relaxed);
-        (hungry, IDLE_HELPERS.load(Ordering::Relaxed))
+        (hungry, idle::count())
     }
 
     #[test]
     fn who_rings_a_sleeper_has_taken_it_out_of_both_counts_before() {
         explore(3, || {
-            IDLE_HELPERS.store(0, Ordering::Relaxed);
+            idle::reset();
             let (home, rings) = Home::<u32>::of_model();
             let home = Arc::new(home);
             let to = home.clone();
@@ -775,7 +787,7 @@ pub(super) mod models {
     #[test]
     fn whoever_ends_a_sleep_its_owner_is_taken_out_of_both_counts_once() {
         explore(3, || {
-            IDLE_HELPERS.store(0, Ordering::Relaxed);
+            idle::reset();
             let (home, _rings) = Home::<u32>::of_model();
             let home = Arc::new(home);
             let ringers = [(); 2].map(|()| {

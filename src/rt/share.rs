@@ -1,7 +1,7 @@
 //! How the workers of a scheduler share the work: who takes what, who tells whom, who waits how.
 //!
 //! 1. Only tasks that have not begun change workers. A worker that has nothing to do takes some of those that are up for
-//!    grabs elsewhere, first those that have been so for longest; they are its own from then on (see invariant 5 of
+//!    grabs elsewhere, the last in the queue first; they are its own from then on (see invariant 5 of
 //!    `header`).
 //! 2. No task is left up for grabs unnoticed while a worker sleeps that would take it. Who puts some up looks whether
 //!    anybody is hungry: at once, as well as it can be seen, and for certain, with a fence, before the next task of its

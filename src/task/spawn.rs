@@ -14,7 +14,8 @@ use std::process::abort;
 
 /// Runs `f` as a new task beside the caller. As `std::thread::spawn`.
 ///
-/// The task starts when the caller waits, yields or ends, after all that are ready then. Called by a task, the new one
+/// The task starts when the caller waits, yields or ends, after all that are ready then; next, if the caller joins it. With
+/// [several workers](crate::SchedulerBuilder::workers) one that has nothing to do may start it at once. Called by a task, the new one
 /// belongs to the same scheduler; on a plain thread, to the thread's default scheduler, which runs while the thread
 /// waits for something (as in [`JoinHandle::join`]) or calls [`multitask::run`](crate::run).
 ///
