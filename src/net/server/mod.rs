@@ -228,7 +228,8 @@ impl<L: Listener> Server<L> {
     ///
     /// Nothing can be accepted, now or ever: it is no listener. All handlers have been cancelled then. On a plain thread also what
     /// [`Scheduler::default_handle`] says. That the calling task was cancelled is an error where nothing can be unwound
-    /// ([`Cancelled`](crate::Cancelled)), and on a plain thread if the default scheduler was shut down.
+    /// ([`Cancelled`](crate::Cancelled)), and on a plain thread if the default scheduler was shut down; with
+    /// several workers also in a task whose scheduler is shut down, if the others hear of it first.
     ///
     /// # Panics
     ///
