@@ -4,7 +4,7 @@ mod common;
 
 use common::{ends, scheduler, settle, OnDrop};
 use multitask::net::ToSocketAddrs;
-use multitask::{sleep, spawn, task, timeout, yield_now, Timeout};
+use multitask::{sleep, spawn, task, timeout, yield_now, Scheduler, Timeout};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{mpsc, Arc, Mutex};
@@ -77,7 +77,7 @@ fn a_panic_comes_back_to_the_caller_and_the_pool_goes_on() {
 #[test]
 fn a_cancelled_caller_keeps_what_it_lent_until_the_call_has_ended() {
     ends(|| {
-        let scheduler = scheduler();
+        let scheduler = Scheduler::new().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let (release, held) = gate();
         let (says, dies) = (log.clone(), log.clone());

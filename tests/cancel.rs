@@ -200,7 +200,7 @@ fn a_task_may_cancel_itself_and_meets_it_at_its_next_wait() {
 
 #[test]
 fn cancelling_twice_is_cancelling_once() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let drops = Drops::default();
     let (one, two) = (drops.one(), drops.one());
     let handle = scheduler.spawn(move || {
@@ -352,7 +352,7 @@ fn a_task_that_swallows_it_and_returns_has_its_result() {
 
 #[test]
 fn a_task_that_swallows_it_for_ever_starves_nobody() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let waits: [fn(); 4] = [
         task::park,
         || sleep(LONG),
@@ -715,7 +715,7 @@ fn what_a_cancelled_task_caught_may_be_thrown_away_anywhere() {
 #[test]
 fn a_wait_begun_while_another_task_stands_in_an_unwinding_destructor_is_still_ended() {
     ends(|| {
-        let scheduler = scheduler();
+        let scheduler = Scheduler::new().unwrap();
         let release = Rc::new(Cell::new(false));
         let held = release.clone();
         let unwinding = scheduler.spawn_local(move || {

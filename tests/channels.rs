@@ -209,7 +209,7 @@ fn messages_are_received_in_the_order_in_which_they_were_sent() {
 
 #[test]
 fn receivers_are_served_in_the_order_in_which_they_came() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     for capacity in [0, 1, usize::MAX] {
         let (sender, receiver) = mpmc::sync_channel(capacity);
         let log = Rc::new(RefCell::new(Vec::new()));
@@ -580,7 +580,7 @@ fn a_receiver_that_is_cancelled_leaves_the_message_to_the_next_one() {
 
 #[test]
 fn a_sender_whose_scope_expires_drops_its_message_and_leaves_the_room_to_the_next_one() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let drops = Drops::default();
     let (sender, receiver) = mpsc::sync_channel(0);
     let (first, second) = (sender.clone(), sender);

@@ -227,7 +227,7 @@ fn ticks_of_several_tasks_come_in_the_order_of_their_times() {
 }
 
 fn come_in_order(span: Duration) -> bool {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let start = Instant::now() + span;
     let (tell, told) = mpsc::channel();
     for n in [3_u32, 1, 4, 0, 2] {
@@ -596,7 +596,7 @@ fn a_shielded_wait_is_not_interrupted() {
 
 #[test]
 fn timers_go_off_in_the_order_of_their_deadlines_however_they_were_set() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let start = Instant::now() + SHORT;
     let (tell, told) = mpsc::channel();
     let timers: Vec<_> = (0..6).map(|_| Arc::new(Timer::new(LONG))).collect();

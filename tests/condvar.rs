@@ -31,7 +31,7 @@ fn is_locked<T>(mutex: &Mutex<T>) -> bool {
 
 #[test]
 fn notify_one_lets_the_one_go_on_that_has_waited_for_longest() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let shared = Shared::default();
     shared.1.notify_one(); // is not kept
     for number in 0..4 {

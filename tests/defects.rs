@@ -34,7 +34,7 @@ fn gets<T: 'static>(
 #[test]
 fn a_task_cancelled_in_get_leaves_the_item_to_the_next_getter() {
     ends(|| {
-        let scheduler = scheduler();
+        let scheduler = Scheduler::new().unwrap();
         // It has unwound when the item comes, or is about to.
         for unwound in [true, false] {
             let queue = Rc::new(Queue::unbounded());
@@ -259,7 +259,7 @@ fn a_spinning_task_starves_neither_sockets_nor_timers() {
 
 #[test]
 fn a_zero_length_turn_sees_ready_io() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let (mut near, mut far) = UnixStream::pair().unwrap();
     let reader = scheduler.spawn(move || near.read(&mut [0; 8]).unwrap());
     settle(&scheduler);

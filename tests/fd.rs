@@ -7,7 +7,7 @@ mod common;
 use common::{ends, scheduler, settle, LONG};
 use multitask::io::{self, wait, wait_readable, wait_writable, Fd, Interest};
 use multitask::net::{TcpListener, TcpStream};
-use multitask::{spawn, spawn_local, timeout, yield_now, Timeout};
+use multitask::{spawn, spawn_local, timeout, yield_now, Scheduler, Timeout};
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, IoSlice, IoSliceMut, Read, Write};
@@ -184,7 +184,7 @@ fn io_pair() -> (std::io::PipeWriter, std::io::PipeReader) {
 #[test]
 #[cfg(target_os = "linux")]
 fn priority_data_ends_a_wait_for_it_and_none_for_ordinary_data() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let theirs = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let ours: &'static _ = Box::leak(Box::new(listener.accept().unwrap().0));
@@ -242,7 +242,7 @@ fn fs_open_path(path: &str) -> File {
 
 #[test]
 fn data_that_another_task_has_taken_is_not_reported() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let ours = Rc::new(ours);
     let (one, two) = (ours.clone(), ours.clone());
@@ -315,7 +315,7 @@ fn two_hundred_tasks_wait_for_one_descriptor_and_for_copies_of_it() {
 
 #[test]
 fn a_cancelled_wait_leaves_no_descriptor_behind() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let ours = Rc::new(ours);
     let its = ours.clone();

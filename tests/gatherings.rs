@@ -193,7 +193,7 @@ fn a_wait_in_a_destructor_that_panics_goes_on_though_its_task_is_cancelled_meanw
 
 #[test]
 fn a_notification_is_for_the_one_who_has_waited_for_longest_or_is_kept_for_the_next() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let notify = Arc::new(Notify::default());
     let waits = tasks(&scheduler, 3, &notify, Notify::wait);
     for n in 1..=2 {

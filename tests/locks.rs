@@ -40,7 +40,7 @@ fn is_locked<T: ?Sized>(mutex: &Mutex<T>) -> bool {
 
 #[test]
 fn those_who_wait_get_the_mutex_in_the_order_in_which_they_came() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let (mutex, log) = (Arc::new(Mutex::new(())), Log::default());
     for name in ["a", "b", "c", "d", "e"] {
         locker(&scheduler, &mutex, &log, name);
@@ -103,7 +103,7 @@ fn a_waiter_of_another_thread_is_overtaken_once_and_not_twice() {
 #[test]
 fn a_waiter_that_comes_too_late_and_gives_up_leaves_the_mutex_to_the_next() {
     for own in [false, true] {
-        let far = scheduler();
+        let far = Scheduler::new().unwrap();
         let (mutex, log) = (Arc::new(Mutex::new(())), Log::default());
         let guard = mutex.lock().unwrap();
         let shared = mutex.clone();

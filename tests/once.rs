@@ -4,7 +4,7 @@ mod common;
 
 use common::{ends, scheduler, settle, Drops, Remote, LONG};
 use multitask::sync::{Arc, LazyLock, Once, OnceLock};
-use multitask::{sleep, spawn, task, timeout, yield_now, Timeout};
+use multitask::{sleep, spawn, task, timeout, yield_now, Scheduler, Timeout};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
@@ -103,7 +103,7 @@ fn a_panic_reaches_those_who_wait_and_not_those_who_wait_by_force() {
 
 #[test]
 fn a_task_that_is_cancelled_in_the_initializer_leaves_it_to_the_next_as_it_was() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     for poisoned in [false, true] {
         let once = Arc::new(Once::new());
         if poisoned {

@@ -143,7 +143,7 @@ fn with_a_capacity_of_zero_put_and_get_meet() {
 
 #[test]
 fn getters_are_served_in_the_order_in_which_they_came() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let queue = Rc::new(Queue::unbounded());
     let log = Log::default();
     for number in 0..10 {
@@ -157,7 +157,7 @@ fn getters_are_served_in_the_order_in_which_they_came() {
 
 #[test]
 fn putters_are_served_in_the_order_in_which_they_came() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     for capacity in 0..3 {
         let queue = Rc::new(Queue::bounded(capacity));
         for n in 0..10 {
@@ -219,7 +219,7 @@ fn a_get_on_an_empty_queue_ends_when_its_time_is_up_and_not_before() {
 
 #[test]
 fn an_item_that_comes_after_the_time_was_up_goes_to_the_next_getter() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let queue = Rc::new(Queue::unbounded());
     let (shared, log) = (queue.clone(), Log::default());
     let late = scheduler.spawn_local(move || {
@@ -345,7 +345,7 @@ fn a_task_cancelled_after_an_item_was_handed_to_it_has_the_item() {
 
 #[test]
 fn a_task_cancelled_in_put_leaves_the_room_to_the_next_putter() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let drops = Drops::default();
     let queue = Rc::new(Queue::bounded(1));
     queue.put((0, drops.one())).unwrap();
@@ -570,7 +570,7 @@ fn the_first_matching_item_is_taken_and_the_others_keep_their_order() {
 
 #[test]
 fn an_item_goes_to_the_first_getter_in_line_that_wants_it() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let queue = Rc::new(Queue::unbounded());
     let log = Log::default();
     matcher(&scheduler, &queue, &log, 0, |n| n % 2 == 1);
@@ -596,7 +596,7 @@ fn an_item_goes_to_the_first_getter_in_line_that_wants_it() {
 
 #[test]
 fn room_made_by_a_matching_getter_goes_to_the_putter_that_came_first() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let queue = Rc::new(Queue::bounded(2));
     for n in 1..=4 {
         let queue = queue.clone();
@@ -664,7 +664,7 @@ fn a_panic_of_a_predicate_over_items_that_are_here_disturbs_nobody() {
 
 #[test]
 fn a_panic_of_a_waiting_predicate_is_its_getters_and_the_item_goes_to_the_next() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let queue = Rc::new(Queue::bounded(1));
     let log = Log::default();
     let bad = |_: &u32| panic!("bad item");

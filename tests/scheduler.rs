@@ -47,7 +47,7 @@ fn run_returns_when_all_tasks_have_ended_and_can_be_called_again() {
 
 #[test]
 fn run_called_by_an_own_task_is_an_error_and_turn_yields() {
-    let scheduler = Rc::new(scheduler());
+    let scheduler = Rc::new(Scheduler::new().unwrap());
     let (own, order) = (scheduler.clone(), Rc::new(RefCell::new(Vec::new())));
     let seen = order.clone();
     scheduler.spawn_local(move || {
@@ -69,8 +69,8 @@ fn run_called_by_an_own_task_is_an_error_and_turn_yields() {
 #[test]
 fn a_scheduler_that_stands_below_another_one_is_not_run_again_from_there() {
     // A task of `outer` runs `inner`, and a task of that one calls back.
-    let outer = Rc::new(scheduler());
-    let inner = Rc::new(scheduler());
+    let outer = Rc::new(Scheduler::new().unwrap());
+    let inner = Rc::new(Scheduler::new().unwrap());
     let (below, between) = (outer.clone(), inner.clone());
     let handle = outer.spawn_local(move || {
         let below = below.clone();
@@ -87,7 +87,7 @@ fn a_scheduler_that_stands_below_another_one_is_not_run_again_from_there() {
     assert_eq!(handle.join().unwrap().join().unwrap(), 5);
     // The same for the thread's default scheduler.
     let called = spawn(|| {
-        let inner = scheduler();
+        let inner = Scheduler::new().unwrap();
         inner.block_on(|| multitask::run().is_err())
     });
     assert!(called.join().unwrap());

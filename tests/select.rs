@@ -6,7 +6,7 @@ use common::{ends, scheduler, settle, Remote, LONG};
 use multitask::select::{Select, TrySelectError};
 use multitask::sync::{mpmc, mpsc, oneshot, GetError, PutError, Queue};
 use multitask::task::{self, JoinHandle};
-use multitask::{select, spawn, yield_now};
+use multitask::{select, spawn, yield_now, Scheduler};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -184,7 +184,7 @@ fn with_a_capacity_of_zero_a_selected_send_and_a_recv_meet() {
 
 #[test]
 fn nobody_meets_himself() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     for receives_first in [true, false] {
         let (sender, receiver) = mpmc::sync_channel(0);
         let waits = scheduler.spawn({
@@ -563,7 +563,7 @@ fn an_operation_that_is_dropped_is_undone() {
 
 #[test]
 fn a_message_that_came_back_is_received_first_and_no_more_come_in_meanwhile() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let (sender, receiver) = mpmc::sync_channel(1);
     for n in 0..3 {
         let sender = sender.clone();
@@ -710,7 +710,7 @@ fn of_several_arms_that_are_ready_each_is_chosen() {
 
 #[test]
 fn who_waits_in_a_select_is_served_in_the_order_in_which_all_came() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let (sender, receiver) = mpmc::sync_channel(1);
     let log = Rc::new(RefCell::new(Vec::new()));
     for number in 0..6 {

@@ -50,7 +50,7 @@ fn waits(drops: &Drops) -> Vec<Box<dyn FnOnce() + Send>> {
 
 #[test]
 fn a_wait_that_is_cancelled_or_expires_unwinds_and_leaves_nothing_behind() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     for scoped in [false, true] {
         let (drops, unwound) = (Drops::default(), Drops::default());
         for (count, wait) in waits(&drops).into_iter().enumerate() {
@@ -78,7 +78,7 @@ fn a_wait_that_is_cancelled_or_expires_unwinds_and_leaves_nothing_behind() {
 
 #[test]
 fn what_comes_after_an_interruption_goes_to_the_next_one() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let (sender, receiver) = mpmc::sync_channel(0);
     let first = {
         let receiver = receiver.clone();

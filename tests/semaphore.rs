@@ -62,7 +62,7 @@ fn permits_are_taken_and_given_back() {
 
 #[test]
 fn a_request_for_many_is_not_starved_by_those_for_few() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let (semaphore, log) = (Arc::new(Semaphore::new(3)), Log::default());
     let [first, second] = [1, 1].map(|n| acquirer(&scheduler, &semaphore, &log, n));
     let many = acquirer(&scheduler, &semaphore, &log, 3);
@@ -87,7 +87,7 @@ fn a_request_for_many_is_not_starved_by_those_for_few() {
 
 #[test]
 fn permits_that_are_added_serve_all_they_are_enough_for_in_order() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let (semaphore, log) = (Arc::new(Semaphore::new(0)), Log::default());
     for permits in [1, 2, 3, 4] {
         acquirer(&scheduler, &semaphore, &log, permits);
@@ -100,7 +100,7 @@ fn permits_that_are_added_serve_all_they_are_enough_for_in_order() {
 
 #[test]
 fn one_that_gives_up_lets_those_behind_it_be_served() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let (semaphore, log) = (Arc::new(Semaphore::new(2)), Log::default());
     let many = acquirer(&scheduler, &semaphore, &log, 3);
     acquirer(&scheduler, &semaphore, &log, 1);

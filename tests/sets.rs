@@ -4,7 +4,7 @@ mod common;
 
 use common::{ends, scheduler, settle, Drops, OnDrop};
 use multitask::task::{self, Builder, JoinSet};
-use multitask::{sleep, spawn, timeout, yield_now, Timeout};
+use multitask::{sleep, spawn, timeout, yield_now, Scheduler, Timeout};
 use std::cell::Cell;
 use std::num::NonZeroUsize;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
@@ -88,7 +88,7 @@ fn a_wait_for_room_or_for_a_result_that_is_interrupted_loses_nothing() {
     ends(|| {
         // At the first suspension, at the second, and so on.
         for turns in 0..12 {
-            let scheduler = scheduler();
+            let scheduler = Scheduler::new().unwrap();
             let drops = Drops::default();
             let begun = Rc::new(Cell::new(0));
             let (count, ended) = (begun.clone(), drops.clone());

@@ -359,7 +359,7 @@ fn a_join_that_is_unwound_detaches_the_task() {
 
 #[test]
 fn a_task_that_joins_itself_can_still_be_cancelled() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let slot = Rc::new(RefCell::new(None::<JoinHandle<()>>));
     let own = slot.clone();
     let drops = Drops::default();
@@ -509,7 +509,7 @@ fn a_local_task_may_hold_what_is_not_send() {
 
 #[test]
 fn tasks_run_first_in_first_out() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let order = Rc::new(RefCell::new(String::new()));
     for word in ["hello", "goodbye"] {
         let order = order.clone();
@@ -526,7 +526,7 @@ fn tasks_run_first_in_first_out() {
 
 #[test]
 fn yielding_goes_behind_all_that_is_ready() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let order = Rc::new(RefCell::new(Vec::new()));
     let note = |n: usize| {
         let order = order.clone();
@@ -612,7 +612,7 @@ fn parking_with_a_time_limit_ends_by_it_and_keeps_a_token_that_comes_later() {
 #[test]
 fn a_token_that_comes_when_the_time_is_up_is_kept_for_the_next_park() {
     ends(|| {
-        let scheduler = Rc::new(scheduler());
+        let scheduler = Rc::new(Scheduler::new().unwrap());
         let late = scheduler.spawn(|| {
             task::park_timeout(Duration::from_millis(1));
             task::park();

@@ -5,7 +5,9 @@ mod common;
 use common::{everywhere, scheduler, settle, Drops, OnDrop, Random, LONG};
 use multitask::net::{TcpListener, TcpStream};
 use multitask::task::{self, JoinTimeoutError};
-use multitask::{sleep, sleep_until, spawn, spawn_local, timeout, timeout_at, yield_now, Timeout};
+use multitask::{
+    sleep, sleep_until, spawn, spawn_local, timeout, timeout_at, yield_now, Scheduler, Timeout,
+};
 use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind, Read};
 use std::panic::catch_unwind;
@@ -470,7 +472,7 @@ fn a_sleep_is_never_too_short_and_none_yields() {
 
 #[test]
 fn sleepers_wake_in_the_order_of_their_deadlines() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let mut random = Random::new(9);
     // Those that are due at one look at the clock may come in any order within a tick.
     let tick = Duration::from_micros(10);
