@@ -390,3 +390,53 @@ impl Balance {
         self.base.set(theirs);
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// Whether it spins if it may.
+    fn spins(spin: &Spin, home: &Home<Header>, news: bool) -> bool {
+        let looked = Cell::new(false);
+        let look = || {
+            looked.set(true);
+            news
+        };
+        let found = spin.spin(home, None, look, || ());
+        assert!(!looked.get() || found == news);
+        looked.get()
+    }
+
+    #[test]
+    fn who_spun_in_vain_sleeps_until_as_many_sleeps_as_a_spin_costs_were_short() {
+        let (home, spin) = (Home::default(), Spin::new(Duration::from_micros(1)));
+        let tries = (0..100).take_while(|_| spins(&spin, &home, false)).count();
+        assert!((1..100).contains(&tries));
+        for _ in 0..PRICE {
+            assert!(!spins(&spin, &home, false));
+            spin.slept_for(Duration::from_secs(1));
+            spin.slept_for(Duration::ZERO);
+        }
+        assert!(spins(&spin, &home, false));
+        assert!(!spins(&spin, &home, false));
+    }
+
+    #[test]
+    fn who_finds_what_it_spins_for_goes_on_to_spin() {
+        let (home, spin) = (Home::default(), Spin::new(Duration::from_secs(3600)));
+        for _ in 0..100 {
+            assert!(spins(&spin, &home, true));
+        }
+    }
+
+    #[test]
+    fn only_one_worker_spins_and_the_other_pays_nothing() {
+        let (home, spin) = (Home::default(), Spin::new(Duration::from_micros(1)));
+        let spinning = home.spin();
+        for _ in 0..100 {
+            assert!(!spins(&spin, &home, false));
+        }
+        drop(spinning);
+        assert!(spins(&spin, &home, false));
+    }
+}
