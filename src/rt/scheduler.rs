@@ -363,7 +363,7 @@ impl Builder {
             spin: self.spin.unwrap_or_else(default_spin),
             name: self.name.clone(),
             processors: if self.pinned {
-                processors()?
+                processors_before()?.to_vec()
             } else {
                 Vec::new()
             },
@@ -406,6 +406,20 @@ fn default_spin() -> Duration {
 fn cores() -> usize {
     static CORES: OnceLock<usize> = OnceLock::new();
     *CORES.get_or_init(|| available_parallelism().map_or(1, usize::from))
+}
+
+/// The processors that workers are pinned to. Asked once: a thread that was pinned, and each that it starts, would say
+/// that there is one.
+///
+/// # Errors
+/// `Unsupported` where the system has no such thing.
+fn processors_before() -> io::Result<&'static [usize]> {
+    static PROCESSORS: OnceLock<Vec<usize>> = OnceLock::new();
+    if let Some(known) = PROCESSORS.get() {
+        return Ok(known);
+    }
+    let asked = processors()?;
+    Ok(PROCESSORS.get_or_init(|| asked))
 }
 
 /// What the tasks of a scheduler are doing, as counted by [`Scheduler::stats`].
