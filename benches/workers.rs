@@ -2,12 +2,13 @@
 //!
 //! `cargo bench --bench workers`. Rounds are interleaved, because machines are shared and their speed drifts; each row
 //! shows the median of the rounds, the minimum, and the median ratio to the round trip between two threads of the same
-//! round. A round trip has two messages. A leaf of the tree has 1.1 tasks, a request of echo a read and a write on each
-//! side. Several workers need as many processors, and one more where a thread beside them asks.
+//! round. A round trip has two messages; awake, who waits for one spins, and asleep it is woken by the bell. A leaf of the tree
+//! has 1.1 tasks, a request of echo a read and a write on each side. Several workers need as many processors, and one more
+//! where a thread beside them asks; two that are not pinned may be put on one, and then neither ever spins for long.
 
 mod common;
 
-use common::{per_item, table, Bench};
+use common::{median, per_item, table, Bench};
 use multitask::net::{TcpListener, TcpStream};
 use multitask::sync::{mpsc as ours, oneshot, Barrier};
 use multitask::{spawn, JoinHandle, Scheduler};
@@ -20,8 +21,10 @@ use std::time::{Duration, Instant};
 const BENCHES: &[Bench] = &[
     ("round trip, 2 threads, std's mpsc", |_| between_threads()),
     ("round trip, 1 worker", |_| round_trips(&workers(1))),
-    ("round trip, 2 workers, awake", |_| round_trips(&workers(2))),
-    ("the same, asleep", |_| round_trips(&sleepy(2))),
+    ("round trip, 2 workers, awake", |_| pinned_round_trips(SPIN)),
+    ("the same, asleep", |_| pinned_round_trips(Duration::ZERO)),
+    ("the same, not pinned, awake", |_| round_trips(&workers(2))),
+    ("the same, not pinned, asleep", |_| round_trips(&sleepy(2))),
     ("spawn from a thread, 1 worker", |_| from_thread(1, false)),
     ("spawn from a thread, 2 workers", |_| from_thread(2, false)),
     ("until all have ended, 1 worker", |_| from_thread(1, true)),
@@ -50,7 +53,9 @@ fn sleepy(workers: usize) -> Scheduler {
 
 // ---- a channel there and one back ----
 
-const TRIPS: u64 = 5_000;
+/// The figure is that of the batch in the middle: what others take of the processors meanwhile does not count.
+const BATCHES: u64 = 50;
+const TRIPS: u64 = 100;
 
 /// The same code over std's channels and ours, for who answers,
 macro_rules! answer {
@@ -64,16 +69,16 @@ macro_rules! answer {
 /// and for who asks.
 macro_rules! ask {
     ($ping:expr, $back:expr) => {{
-        let mut start = Instant::now();
-        for i in 0..TRIPS + TRIPS / 10 {
-            if i == TRIPS / 10 {
-                // All that comes once has come.
-                start = Instant::now();
+        let batch = |number| {
+            let start = Instant::now();
+            for i in number * TRIPS..(number + 1) * TRIPS {
+                $ping.send(i).expect("somebody listens");
+                assert_eq!($back.recv().expect("it comes back"), i);
             }
-            $ping.send(i).expect("somebody listens");
-            assert_eq!($back.recv().expect("it comes back"), i);
-        }
-        per_item(start, TRIPS)
+            per_item(start, TRIPS)
+        };
+        let mut figures: Vec<_> = (0..BATCHES).map(batch).collect();
+        median(&mut figures)
     }};
 }
 
@@ -85,6 +90,18 @@ fn between_threads() -> f64 {
         let asker = scope.spawn(move || ask!(ping, back));
         asker.join().expect("no panic")
     })
+}
+
+/// What a builder says unless it is told otherwise.
+const SPIN: Duration = Duration::from_micros(30);
+
+/// On two processors. On a thread of its own, for the first worker's stays pinned.
+fn pinned_round_trips(spin: Duration) -> f64 {
+    let run = move || {
+        let builder = Scheduler::builder().workers(2).pin_workers(true).spin(spin);
+        round_trips(&builder.build().expect("a few descriptors and threads"))
+    };
+    thread::spawn(run).join().expect("no panic")
 }
 
 /// Between the first worker and the last.
@@ -170,7 +187,7 @@ fn echo(count: usize) -> f64 {
             let barrier = Arc::new(Barrier::new(CLIENTS as usize + 1));
             let client = |_| {
                 let barrier = barrier.clone();
-                spawn(move || client(address, REQUESTS, || _ = barrier.wait()))
+                spawn(move || client(address, REQUESTS, &barrier))
             };
             let clients: Vec<_> = (0..CLIENTS).map(client).collect();
             barrier.wait();
@@ -198,8 +215,8 @@ fn answer_requests(mut stream: TcpStream) -> u64 {
     requests
 }
 
-/// Asks once before `ready`, and then so many times, which it returns.
-fn client(address: SocketAddr, requests: u64, ready: impl FnOnce()) -> u64 {
+/// Asks once before all are ready, and then so many times, which it returns.
+fn client(address: SocketAddr, requests: u64, ready: &Barrier) -> u64 {
     let mut stream = TcpStream::connect(address).expect("somebody listens");
     stream.set_nodelay(true).expect("it is open");
     let mut ask = |request: u64| {
@@ -210,7 +227,7 @@ fn client(address: SocketAddr, requests: u64, ready: impl FnOnce()) -> u64 {
         assert_eq!(answer, sent);
     };
     ask(0);
-    ready();
+    ready.wait();
     (0..requests).for_each(ask);
     requests
 }

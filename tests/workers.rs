@@ -371,3 +371,31 @@ fn a_thousand_connections_accepted_one_by_one_are_no_worse_than_60_40_over_two_w
         "{here} where they were accepted, {elsewhere} elsewhere"
     );
 }
+
+/// Where the workers of a scheduler may run that pins them.
+#[cfg(target_os = "linux")]
+fn processors_of_pinned(workers: usize) -> Vec<String> {
+    let builder = Scheduler::builder().workers(workers).pin_workers(true);
+    let scheduler = builder.build().unwrap();
+    let allowed = || {
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("Cpus_allowed_list:"));
+        line.unwrap().to_owned()
+    };
+    let asked: Vec<_> = (0..workers)
+        .map(|worker| scheduler.spawn_on(worker, allowed))
+        .collect();
+    scheduler.run().unwrap();
+    asked.into_iter().map(|task| task.join().unwrap()).collect()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_thread_that_is_pinned_pins_the_workers_of_its_next_scheduler_as_those_of_the_first() {
+    let (first, second) = ends(|| (processors_of_pinned(2), processors_of_pinned(2)));
+    assert_eq!(first, second);
+    let processors = thread::available_parallelism().unwrap().get();
+    assert_eq!(first[0] == first[1], processors == 1);
+}

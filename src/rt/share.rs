@@ -474,6 +474,61 @@ impl Balance {
     }
 }
 
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// Of a worker that nobody runs.
+    fn alone() -> Share {
+        Share::new(Box::leak(Box::new(Home::default())))
+    }
+
+    /// Whether it spins if it may.
+    fn spins(spin: &Spin, share: &Share, news: bool) -> bool {
+        let looked = Cell::new(false);
+        let look = || {
+            looked.set(true);
+            news
+        };
+        let found = spin.spin(share, None, look, || ());
+        assert!(!looked.get() || found == news);
+        looked.get()
+    }
+
+    #[test]
+    fn who_spun_in_vain_sleeps_until_as_many_sleeps_as_a_spin_costs_were_short() {
+        let (share, spin) = (alone(), Spin::new(Duration::from_micros(1)));
+        let tries = (0..100).take_while(|_| spins(&spin, &share, false)).count();
+        assert!((1..100).contains(&tries));
+        for _ in 0..PRICE {
+            assert!(!spins(&spin, &share, false));
+            spin.slept_for(Duration::from_secs(1));
+            spin.slept_for(Duration::ZERO);
+        }
+        assert!(spins(&spin, &share, false));
+        assert!(!spins(&spin, &share, false));
+    }
+
+    #[test]
+    fn who_finds_what_it_spins_for_goes_on_to_spin() {
+        let (share, spin) = (alone(), Spin::new(Duration::from_secs(3600)));
+        for _ in 0..100 {
+            assert!(spins(&spin, &share, true));
+        }
+    }
+
+    #[test]
+    fn only_one_worker_spins_and_the_other_pays_nothing() {
+        let (share, spin) = (alone(), Spin::new(Duration::from_micros(1)));
+        let spinning = share.spin();
+        for _ in 0..100 {
+            assert!(!spins(&spin, &share, false));
+        }
+        drop(spinning);
+        assert!(spins(&spin, &share, false));
+    }
+}
+
 #[cfg(all(test, loom))]
 mod models {
     use super::super::header::models::Actor;
