@@ -48,7 +48,7 @@ fn notify_one_lets_the_one_go_on_that_has_waited_for_longest() {
 
 #[test]
 fn notify_all_lets_all_go_on_that_wait_and_none_that_comes_later() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let shared = Shared::default();
     for number in 0..4 {
         waiter(&scheduler, &shared, number);

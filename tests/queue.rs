@@ -610,7 +610,7 @@ fn room_made_by_a_matching_getter_goes_to_the_putter_that_came_first() {
 
 #[test]
 fn a_predicate_is_asked_once_about_each_item() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let queue = Arc::new(Queue::bounded(2));
     for n in 0..4 {
         let queue = queue.clone();
