@@ -75,7 +75,7 @@ fn nobody_comes_between_two_tasks_of_a_thread_not_even_the_one_that_unlocks() {
 #[test]
 fn a_waiter_of_another_thread_is_overtaken_once_and_not_twice() {
     // Not another thread, but as good as one: it is run by hand.
-    let far = scheduler();
+    let far = Scheduler::new().unwrap();
     let (mutex, log) = (Arc::new(Mutex::new(())), Log::default());
     let guard = mutex.lock().unwrap();
     let first = locker(&far, &mutex, &log, "first");

@@ -318,7 +318,7 @@ fn a_scope_in_a_destructor_of_a_cancelled_task_does_its_work() {
 
 #[test]
 fn a_scope_is_shielded_where_its_caller_is() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let done = Rc::new(Cell::new(false));
     let told = done.clone();
     let task = scheduler.spawn_local(move || {
