@@ -46,7 +46,7 @@ fn pair() -> (TcpStream, std::net::TcpStream) {
 
 #[test]
 fn a_task_that_has_not_started_never_starts() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let drops = Drops::default();
     let one = drops.one();
     let body = move || -> () {

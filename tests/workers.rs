@@ -97,6 +97,23 @@ fn tasks_that_have_not_begun_are_taken_by_workers_that_have_nothing_to_do() {
     });
 }
 
+#[test]
+fn what_is_cancelled_before_the_scheduler_runs_never_starts_on_any_worker() {
+    ends(|| {
+        for _ in 0..100 {
+            let scheduler = scheduler(4);
+            let handles: Vec<_> = (0..20)
+                .map(|_| scheduler.spawn(|| panic!("it started")))
+                .collect();
+            handles.iter().for_each(JoinHandle::cancel);
+            scheduler.run().unwrap();
+            for handle in handles {
+                assert!(handle.join().unwrap_err().is_cancelled());
+            }
+        }
+    });
+}
+
 // ---- shutdown ----
 
 /// A task that ends when it is told, whatever becomes of it.
