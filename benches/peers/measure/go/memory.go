@@ -17,9 +17,9 @@ func memory(j job) {
 		}()
 	}
 	for !g.isOpen() {
-		yield()
+		time.Sleep(time.Millisecond)
 	}
-	spawning := time.Since(start)
+	spawning := g.open.Sub(start)
 	asleep, maps := residentAndTables(), mappings()
 	g.done.Wait()
 	waking := time.Since(start) - wake

@@ -18,6 +18,10 @@ pub fn leak<T>(value: T) -> &'static T {
     Box::leak(Box::new(value))
 }
 
+/// How long to wait before looking again whether a gate is open. To wait by yielding would not do: with `may`, whose tasks
+/// yield past what has been spawned, it would be for ever.
+pub const WHILE: Duration = Duration::from_millis(1);
+
 /// Times what several tasks do from the moment when all have started to that when all have finished.
 pub struct Gate {
     tasks: usize,
@@ -49,6 +53,11 @@ impl Gate {
         self.arrived.load(Ordering::Acquire) == self.tasks
     }
 
+    /// When the last has started.
+    pub fn opened(&self) -> Instant {
+        *self.open.get().expect("all have started")
+    }
+
     pub fn finish(&self) {
         if self.finished.fetch_add(1, Ordering::AcqRel) + 1 == self.tasks {
             self.shut.set(Instant::now()).expect("one is the last");
@@ -56,8 +65,7 @@ impl Gate {
     }
 
     pub fn elapsed(&self) -> Duration {
-        let open = self.open.get().expect("all have started");
         let shut = self.shut.get().expect("all have finished");
-        *shut - *open
+        *shut - self.opened()
     }
 }

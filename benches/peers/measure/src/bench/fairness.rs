@@ -11,7 +11,7 @@ pub const BENCH: Bench = Bench {
         param: "",
         n: 100,
         workers: 1,
-        size: [2_000, 300, 50],
+        size: [2_000, 300, 200],
     }],
     peers: &[
         Peer::Multitask,

@@ -12,13 +12,13 @@ pub const BENCH: Bench = Bench {
             param: "one by one",
             n: 1,
             workers: 1,
-            size: [2_000, 200, 50],
+            size: [2_000, 200, 200],
         },
         Case {
             param: "pipelined, 16 deep",
             n: 16,
             workers: 1,
-            size: [2_000, 200, 50],
+            size: [2_000, 200, 200],
         },
     ],
     peers: &[

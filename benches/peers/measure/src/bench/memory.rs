@@ -1,6 +1,6 @@
 //! `memory`: what tasks cost that do nothing but sleep, or have not even started.
 
-use crate::measure::{leak, Gate};
+use crate::measure::{leak, Gate, WHILE};
 use crate::model::{Bench, Case, Figure, Job, Outcome, Peer, Work};
 use crate::peer::bare::{Fiber, Stacks};
 use crate::peer::{dispatch, Stackful, Stackless};
@@ -103,9 +103,9 @@ fn asleep<P: Stackful>(job: &Job) -> Outcome {
             }));
         }
         while !gate.is_open() {
-            P::yield_now();
+            P::sleep_until(Instant::now() + WHILE);
         }
-        let spawning = start.elapsed();
+        let spawning = gate.opened() - start;
         let asleep = Memory::now();
         tasks.into_iter().for_each(P::join);
         let waking = start.elapsed().saturating_sub(wake.max(spawning));
@@ -128,9 +128,9 @@ fn async_asleep<P: Stackless>(peer: Peer, job: &Job) -> Outcome {
             }));
         }
         while !gate.is_open() {
-            P::yield_now().await;
+            P::sleep_until(Instant::now() + WHILE).await;
         }
-        let spawning = start.elapsed();
+        let spawning = gate.opened() - start;
         let asleep = Memory::now();
         for task in tasks {
             P::join(task).await;

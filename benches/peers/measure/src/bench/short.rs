@@ -11,7 +11,7 @@ pub const BENCH: Bench = Bench {
         param: "",
         n: 64,
         workers: 1,
-        size: [2_000, 250, 50],
+        size: [2_000, 250, 200],
     }],
     peers: &[
         Peer::Multitask,

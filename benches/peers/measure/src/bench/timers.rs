@@ -1,6 +1,6 @@
 //! `timers`: time limits that are put round something and do not pass, while many others are outstanding; and very many sleepers.
 
-use crate::measure::{each, leak, Gate};
+use crate::measure::{each, leak, Gate, WHILE};
 use crate::model::{Bench, Case, Figure, Job, Outcome, Peer, Work};
 use crate::peer::{dispatch, Stackful, Stackless};
 use crate::process::cpu_time;
@@ -82,7 +82,7 @@ fn limit<P: Stackful>(job: &Job) -> Outcome {
             });
         }
         while !gate.is_open() {
-            P::yield_now();
+            P::sleep_until(Instant::now() + WHILE);
         }
     });
     let ready = job.param == READY;
@@ -114,7 +114,7 @@ fn async_limit<P: Stackless>(peer: Peer, job: &Job) -> Outcome {
             }));
         }
         while !gate.is_open() {
-            P::yield_now().await;
+            P::sleep_until(Instant::now() + WHILE).await;
         }
     });
     let ready = job.param == READY;

@@ -24,7 +24,8 @@ const GRID: RGBColor = RGBColor(0xe8, 0xec, 0xf0);
 
 const PANEL_WIDTH: i32 = 560;
 const MARGIN: i32 = 20;
-const HEADING: i32 = 58;
+const HEADING: i32 = 46;
+const LINE: i32 = 17;
 const PANEL_HEADING: i32 = 36;
 const BAR: i32 = 17;
 const STEP: i32 = 24;
@@ -32,6 +33,9 @@ const PANEL_FOOT: i32 = 26;
 /// Where bars begin in a panel, and the room behind them for the values.
 const NAMES: i32 = 156;
 const VALUES: i32 = 128;
+
+/// What the figures in parentheses say.
+const KEY: &str = "(n×): multitask is n times better";
 
 /// From this ratio on the scale is logarithmic.
 const STEEP: f64 = 20.0;
@@ -55,35 +59,47 @@ fn chart(bench: &Bench, sections: &[Section], path: &Path) -> Drawn {
     let bars = panels.iter().map(|(_, row)| row.peers.len()).max();
     let panel_height = PANEL_HEADING + STEP * bars.unwrap_or(0) as i32 + PANEL_FOOT;
     let width = 2 * MARGIN + PANEL_WIDTH * columns as i32;
-    let height = HEADING + panel_height * lines as i32 + MARGIN;
+    let about = wrapped(bench.about, width - 2 * MARGIN);
+    let heading = HEADING + LINE * about.len() as i32;
+    let height = heading + panel_height * lines as i32 + MARGIN;
 
     let root = SVGBackend::new(path, (width as u32, height as u32)).into_drawing_area();
     root.fill(&WHITE)?;
     let title = style(18, INK, HPos::Left, FontStyle::Bold);
     root.draw(&Text::new(bench.name, (MARGIN, 24), title))?;
-    let about = wrapped(bench.about, width - 2 * MARGIN);
-    root.draw(&Text::new(
-        about,
-        (MARGIN, 46),
-        style(13, PALE, HPos::Left, FontStyle::Normal),
-    ))?;
+    let key = style(12, PALE, HPos::Right, FontStyle::Italic);
+    root.draw(&Text::new(KEY, (width - MARGIN, 24), key))?;
+    for (i, line) in about.into_iter().enumerate() {
+        let at = (MARGIN, 46 + LINE * i as i32);
+        let face = style(13, PALE, HPos::Left, FontStyle::Normal);
+        root.draw(&Text::new(line, at, face))?;
+    }
     for (i, (param, row)) in panels.iter().enumerate() {
         let (column, line) = ((i % columns) as i32, (i / columns) as i32);
         let left = MARGIN + column * PANEL_WIDTH;
-        let top = HEADING + line * panel_height;
+        let top = heading + line * panel_height;
         panel(&root, (left, top), param, row)?;
     }
     root.present()?;
     Ok(())
 }
 
-/// As much of it as there is room for.
-fn wrapped(text: &str, width: i32) -> String {
+/// In lines of that width, as letters of this size are wide.
+fn wrapped(text: &str, width: i32) -> Vec<String> {
     let room = (width / 7) as usize;
-    match text.char_indices().nth(room) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.into(),
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last_mut().expect("one at least");
+        if line.is_empty() {
+            line.push_str(word);
+        } else if line.chars().count() + word.chars().count() < room {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(word.into());
+        }
     }
+    lines
 }
 
 fn panel(root: &Area, (left, top): (i32, i32), param: &str, row: &Row) -> Drawn {
