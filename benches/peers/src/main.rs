@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/measure/Cargo.toml");
     let error = Command::new(cargo)
-        .args(["run", "--quiet", "--profile", "peers"])
+        .args(["run", "--profile", "peers"])
         .args(["--manifest-path", manifest, "--"])
         .args(std::env::args_os().skip(1))
         .exec();
