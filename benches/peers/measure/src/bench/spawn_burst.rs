@@ -1,0 +1,137 @@
+//! `spawn_burst`: 10,000 tasks are spawned, then all joined; again and again.
+
+use crate::measure::{each, leak};
+use crate::model::{Bench, Case, Job, Outcome, Peer, Work};
+use crate::peer::bare::{take_turns, Fiber, Stacks};
+use crate::peer::{dispatch, Stackful, Stackless};
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// Of the empty one.
+const EMPTY: &str = "empty";
+
+pub const BENCH: Bench = Bench {
+    name: "spawn_burst",
+    about: "spawn 10,000 tasks, join all; per task",
+    cases: &[
+        Case {
+            param: EMPTY,
+            n: 10_000,
+            workers: 1,
+            size: [1_000_000, 100_000, 100],
+        },
+        Case {
+            param: "each yields once",
+            n: 10_000,
+            workers: 1,
+            size: [1_000_000, 100_000, 100],
+        },
+    ],
+    peers: &[
+        Peer::Multitask,
+        Peer::Tokio,
+        Peer::TokioMulti,
+        Peer::May,
+        Peer::Smol,
+        Peer::Go,
+        Peer::Floor,
+    ],
+    work: Work::Here(run),
+};
+
+fn run(peer: Peer, job: &Job) -> Outcome {
+    dispatch!(peer, job, stackful, stackless, floor(job))
+}
+
+fn sum(n: usize) -> u64 {
+    let n = n as u64;
+    n * (n - 1) / 2
+}
+
+/// How many bursts, and how many tasks to each.
+fn bursts(size: u64, n: usize) -> u64 {
+    size.div_ceil(n as u64)
+}
+
+fn stackful<P: Stackful>(job: &Job) -> Outcome {
+    let (peer, n, yields) = (leak(P::start(job.workers)?), job.n, job.param != EMPTY);
+    each(job.size, |size| {
+        peer.run(move || {
+            let work = move |i| {
+                if yields {
+                    P::yield_now();
+                }
+                i
+            };
+            let bursts = bursts(size, n);
+            let start = Instant::now();
+            for _ in 0..bursts {
+                let tasks: Vec<_> = (0..n as u64).map(|i| P::spawn(move || work(i))).collect();
+                let total: u64 = tasks.into_iter().map(P::join).sum();
+                assert_eq!(total, sum(n));
+            }
+            scaled(start.elapsed(), size, bursts * n as u64)
+        })
+    })
+}
+
+fn stackless<P: Stackless>(peer: Peer, job: &Job) -> Outcome {
+    let (peer, n) = (leak(P::start(peer, job.workers)?), job.n);
+    let yields = job.param != EMPTY;
+    each(job.size, |size| {
+        peer.run(async move {
+            let work = move |i| async move {
+                if yields {
+                    P::yield_now().await;
+                }
+                i
+            };
+            let bursts = bursts(size, n);
+            let start = Instant::now();
+            for _ in 0..bursts {
+                let tasks: Vec<_> = (0..n as u64).map(|i| P::spawn(work(i))).collect();
+                let mut total = 0;
+                for task in tasks {
+                    total += P::join(task).await;
+                }
+                assert_eq!(total, sum(n));
+            }
+            scaled(start.elapsed(), size, bursts * n as u64)
+        })
+    })
+}
+
+/// Bursts are whole, so a little more than `size` may have been done.
+fn scaled(elapsed: Duration, size: u64, done: u64) -> Duration {
+    elapsed.mul_f64(size as f64 / done as f64)
+}
+
+/// Coroutines on stacks that are used again.
+fn floor(job: &Job) -> Outcome {
+    each(job.size, |size| bare(size, job.n, job.param != EMPTY))
+}
+
+fn bare(size: u64, n: usize, yielding: bool) -> Duration {
+    let mut stacks = Stacks::new(n);
+    let mut slots: Vec<_> = (0..n).map(|_| stacks.slot()).collect();
+    let bursts = bursts(size, n);
+    let total = Rc::new(Cell::new(0));
+    let start = Instant::now();
+    for _ in 0..bursts {
+        let fiber = |(i, slot)| {
+            let total = total.clone();
+            Fiber::new(slot, move |yields| {
+                if yielding {
+                    yields.suspend(());
+                }
+                total.set(total.get() + i as u64);
+            })
+        };
+        let mut fibers: Vec<_> = slots.drain(..).enumerate().map(fiber).collect();
+        take_turns(&mut fibers);
+        slots.extend(fibers.into_iter().map(Fiber::into_slot));
+        assert_eq!(total.take(), sum(n));
+    }
+    scaled(start.elapsed(), size, bursts * n as u64)
+}
