@@ -249,7 +249,7 @@ fn senders_are_served_in_the_order_in_which_they_came() {
 
 #[test]
 fn with_a_bound_of_zero_a_send_ends_when_its_message_was_received_and_not_before() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let (sender, receiver) = mpsc::sync_channel(0);
     let sending = scheduler.spawn(move || {
         sender.send('a').unwrap();
@@ -332,7 +332,7 @@ fn a_bounded_wait_ends_when_its_time_is_up_and_not_before() {
 
 #[test]
 fn dropping_the_last_sender_wakes_every_receiver() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let (sender, receiver) = mpmc::channel::<i32>();
     let last = sender.clone();
     let waiting = [(); 3].map(|()| {
@@ -369,7 +369,7 @@ fn receivers_drain_the_channel_before_they_hear_that_no_sender_is_left() {
 
 #[test]
 fn dropping_the_last_receiver_wakes_every_sender_and_gives_its_message_back() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     for capacity in 0..3 {
         let (sender, receiver) = mpmc::sync_channel(capacity);
         let other = receiver.clone();
@@ -424,7 +424,7 @@ fn a_queued_message_may_use_the_channel_and_wait_in_its_destructor() {
 
 #[test]
 fn a_message_handed_over_before_the_sender_went_arrives() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let (sender, receiver) = mpsc::channel();
     let waiting = scheduler.spawn(move || (receiver.recv(), receiver.recv()));
     settle(&scheduler);
@@ -597,7 +597,7 @@ fn a_sender_whose_scope_expires_drops_its_message_and_leaves_the_room_to_the_nex
 
 #[test]
 fn in_a_destructor_a_cancelled_task_waits_for_real() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let (sender, receiver) = mpsc::sync_channel(0);
     let (answer, answers) = mpsc::channel();
     let victim = scheduler.spawn(move || {
@@ -620,7 +620,7 @@ fn in_a_destructor_a_cancelled_task_waits_for_real() {
 
 #[test]
 fn in_a_destructor_a_bounded_wait_ends_with_the_scope_round_it() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let victim = scheduler.spawn(|| {
         let _waits = OnDrop(|| {
             let (sender, receiver) = mpsc::sync_channel::<u32>(0);

@@ -156,7 +156,7 @@ fn a_cancelled_task_leaves_its_interval_where_it_was() {
             self.1.send(self.0.deadline()).unwrap();
         }
     }
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let start = Instant::now() + LONG;
     let (tell, told) = mpsc::channel();
     let mut interval = Told(interval_at(start, SHORT), tell);
@@ -170,7 +170,7 @@ fn a_cancelled_task_leaves_its_interval_where_it_was() {
 
 #[test]
 fn a_cancelled_task_waits_for_a_tick_in_its_destructors() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let (tell, told) = mpsc::channel();
     let task = scheduler.spawn(move || {
         let _last = OnDrop(|| {
@@ -258,7 +258,7 @@ fn an_interval_without_a_period_is_refused() {
 
 #[test]
 fn who_waits_for_ticks_and_timers_is_counted_as_waiting_for_time() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     scheduler.spawn(|| interval_at(Instant::now() + LONG, LONG).tick());
     scheduler.spawn(|| Timer::new(LONG).wait());
     settle(&scheduler);
@@ -498,7 +498,7 @@ fn a_limit_holds_over_any_number_of_resets() {
 fn a_waiter_is_interrupted_at_its_first_wait_and_at_those_after_a_reset_and_the_others_stay() {
     for resets in 0..3 {
         for cancels in [true, false] {
-            let scheduler = scheduler();
+            let scheduler = Scheduler::new().unwrap();
             let timer = Arc::new(Timer::new(2 * LONG));
             let first = waiter(&scheduler, &timer);
             let over = Instant::now() + SHORT;
@@ -544,7 +544,7 @@ fn a_plain_thread_is_interrupted_by_a_scope_and_the_timer_is_as_before() {
 
 #[test]
 fn where_nothing_can_be_unwound_the_wait_answers_instead() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let (tell, told) = mpsc::channel();
     let in_drop = |tell: mpsc::Sender<_>| {
         move || {
@@ -573,7 +573,7 @@ fn task_parks() {
 
 #[test]
 fn a_shielded_wait_is_not_interrupted() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let timer = Arc::new(Timer::new(LONG));
     let saw = Arc::new(AtomicBool::new(false));
     let (waits, sees) = (timer.clone(), saw.clone());

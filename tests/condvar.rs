@@ -48,7 +48,7 @@ fn notify_one_lets_the_one_go_on_that_has_waited_for_longest() {
 
 #[test]
 fn notify_all_lets_all_go_on_that_wait_and_none_that_comes_later() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let shared = Shared::default();
     for number in 0..4 {
         waiter(&scheduler, &shared, number);
@@ -63,7 +63,7 @@ fn notify_all_lets_all_go_on_that_wait_and_none_that_comes_later() {
 
 #[test]
 fn the_mutex_is_free_while_somebody_waits_and_locked_when_wait_returns() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let shared = Shared::default();
     let both = shared.clone();
     let handle = scheduler.spawn(move || {
@@ -112,7 +112,7 @@ fn a_bounded_wait_ends_when_its_time_is_up_and_not_before() {
 
 #[test]
 fn a_notification_ends_a_bounded_wait_in_time() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let shared = Shared::default();
     let both = shared.clone();
     let handle = scheduler.spawn(move || {
@@ -136,7 +136,7 @@ fn a_notification_ends_a_bounded_wait_in_time() {
 
 #[test]
 fn a_waiter_that_is_cancelled_waits_for_no_mutex() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let shared = Shared::default();
     let first = waiter(&scheduler, &shared, 1);
     let second = waiter(&scheduler, &shared, 2);
@@ -155,7 +155,7 @@ fn a_waiter_that_is_cancelled_waits_for_no_mutex() {
 
 #[test]
 fn a_waiter_that_was_notified_and_then_cancelled_returns_with_the_mutex() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let shared = Shared::default();
     let first = waiter(&scheduler, &shared, 1);
     settle(&scheduler);
@@ -182,7 +182,7 @@ fn a_scope_round_a_wait_that_expires_leaves_the_mutex_free() {
 
 #[test]
 fn poison_comes_with_the_guard_as_std_s_does() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let shared = Shared::default();
     let both = shared.clone();
     let handle = scheduler.spawn(move || {

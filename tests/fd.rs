@@ -372,7 +372,7 @@ fn a_blocking_descriptor_stays_blocking_and_a_non_blocking_one_non_blocking() {
 
 /// Sends through one descriptor what comes out of the other, in one task each, while a third one goes on.
 fn passes_through(write: OwnedFd, read: OwnedFd, count: usize) {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let sent: Vec<u8> = (0..count).map(|n| (n * 7 / 3) as u8).collect();
     let expected = sent.clone();
     let mut write = Fd::new(write);

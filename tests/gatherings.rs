@@ -53,7 +53,7 @@ fn a_barrier_lets_all_through_at_once_and_the_last_one_leads() {
 
 #[test]
 fn a_waiter_that_is_cancelled_has_not_come_to_the_barrier() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let comes = |barrier: &Barrier| barrier.wait().is_leader();
     // It has left when the last one comes, or is about to.
     for left in [true, false] {
@@ -121,7 +121,7 @@ fn tasks_of_two_schedulers_and_threads_meet_at_a_barrier() {
 
 #[test]
 fn an_event_lets_all_go_on_until_it_is_cleared() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let event = Arc::new(Event::default());
     let waits = tasks(&scheduler, 3, &event, Event::wait);
     assert_eq!((finished(&waits), event.is_set()), (0, false));
@@ -170,7 +170,7 @@ fn bounded_waits_end_when_their_time_is_up_and_not_before() {
 
 #[test]
 fn a_wait_in_a_destructor_that_panics_goes_on_though_its_task_is_cancelled_meanwhile() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let event = Arc::new(Event::new());
     let shared = event.clone();
     let handle = scheduler.spawn(move || {
@@ -215,7 +215,7 @@ fn a_notification_is_for_the_one_who_has_waited_for_longest_or_is_kept_for_the_n
 
 #[test]
 fn notify_waiters_lets_those_go_on_who_wait_and_keeps_nothing() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let notify = Arc::new(Notify::new());
     let waits = tasks(&scheduler, 3, &notify, Notify::wait);
     notify.notify_waiters();
@@ -256,7 +256,7 @@ fn a_notification_does_not_go_to_one_that_was_cancelled() {
 
 #[test]
 fn a_group_is_waited_for_until_its_last_handle_is_dropped() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let group = WaitGroup::default();
     let (one, two) = (group.clone(), group.clone());
     let waits = [group.clone(), group].map(|group| scheduler.spawn(move || group.wait()));
@@ -273,7 +273,7 @@ fn a_group_is_waited_for_until_its_last_handle_is_dropped() {
 
 #[test]
 fn a_task_that_is_cancelled_while_it_waits_for_its_group_is_not_waited_for() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let group = WaitGroup::new();
     let (one, two) = (group.clone(), group.clone());
     let cancelled = scheduler.spawn(move || one.wait());

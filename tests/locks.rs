@@ -75,7 +75,7 @@ fn nobody_comes_between_two_tasks_of_a_thread_not_even_the_one_that_unlocks() {
 #[test]
 fn a_waiter_of_another_thread_is_overtaken_once_and_not_twice() {
     // Not another thread, but as good as one: it is run by hand.
-    let far = scheduler();
+    let far = Scheduler::new().unwrap();
     let (mutex, log) = (Arc::new(Mutex::new(())), Log::default());
     let guard = mutex.lock().unwrap();
     let first = locker(&far, &mutex, &log, "first");
@@ -175,7 +175,7 @@ fn a_panic_while_it_is_held_poisons_and_the_value_is_still_there() {
 
 #[test]
 fn a_task_that_is_cancelled_or_runs_out_of_time_unlocks_and_does_not_poison() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let mutex = Arc::new(Mutex::new(()));
     let shared = mutex.clone();
     let cancelled = scheduler.spawn(move || {
@@ -272,7 +272,7 @@ fn a_bounded_lock_ends_when_its_time_is_up_and_not_before() {
 
 #[test]
 fn in_a_destructor_that_unwinds_lock_waits_and_a_bounded_lock_says_cancelled() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let mutex = Arc::new(Mutex::new(()));
     let said = Rc::new(Cell::new(None));
     let (shared, answer) = (mutex.clone(), said.clone());
@@ -298,7 +298,7 @@ fn in_a_destructor_that_unwinds_lock_waits_and_a_bounded_lock_says_cancelled() {
 
 #[test]
 fn a_lock_in_a_destructor_that_panics_waits_though_its_task_is_cancelled_meanwhile() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let mutex = Arc::new(Mutex::new(()));
     let guard = mutex.lock().unwrap();
     let shared = mutex.clone();

@@ -25,7 +25,7 @@ fn panics<T>(f: impl FnOnce() -> T) -> String {
 
 #[test]
 fn one_initializer_runs_and_all_wait_until_it_has_returned() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let (once, runs) = (Arc::new(Once::new()), Arc::new(AtomicUsize::new(0)));
     let handles = [(); 4].map(|()| {
         let (once, runs) = (once.clone(), runs.clone());
@@ -71,7 +71,7 @@ fn a_panic_poisons_until_somebody_forces_it() {
 
 #[test]
 fn a_panic_reaches_those_who_wait_and_not_those_who_wait_by_force() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let once = Arc::new(Once::new());
     let with = |f: fn(&Once)| {
         let once = once.clone();
@@ -220,7 +220,7 @@ impl<T> EqAddress for T {
 
 #[test]
 fn an_initializer_that_panics_or_is_cancelled_leaves_the_cell_empty_for_the_next() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let cell = Arc::new(OnceLock::new());
     panics(|| *cell.get_or_init(|| panic!()));
     let shared = cell.clone();
@@ -277,7 +277,7 @@ fn a_lazy_initializer_that_panics_poisons() {
 
 #[test]
 fn a_lazy_initializer_is_not_interrupted_and_its_task_is_afterwards() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     static LAZY: LazyLock<i32> = LazyLock::new(|| {
         task::park();
         5

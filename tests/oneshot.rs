@@ -18,7 +18,7 @@ fn the_message_arrives_whoever_comes_first() {
     let (sender, receiver) = oneshot::channel();
     sender.send('a').unwrap();
     assert_eq!(receiver.recv(), Ok('a'));
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let (sender, receiver) = oneshot::channel();
     let waiting = scheduler.spawn(|| receiver.recv());
     settle(&scheduler);
@@ -30,7 +30,7 @@ fn the_message_arrives_whoever_comes_first() {
 
 #[test]
 fn a_receiver_hears_that_the_sender_is_gone() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let (sender, receiver) = oneshot::channel::<()>();
     let waiting = scheduler.spawn(|| receiver.recv());
     settle(&scheduler);
@@ -148,7 +148,7 @@ fn a_receiver_that_is_interrupted_drops_the_message_or_has_it() {
 
 #[test]
 fn in_a_destructor_a_cancelled_task_waits_for_the_message() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let (sender, receiver) = oneshot::channel();
     let (answer, answered) = oneshot::channel();
     let mut ends = Some((receiver, answer));

@@ -100,7 +100,7 @@ fn a_queue_contains_what_was_put_and_not_got() {
 
 #[test]
 fn a_put_into_a_full_queue_waits_until_there_is_room() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let queue = Rc::new(Queue::bounded(1));
     let log = Log::default();
     let (shared, noted) = (queue.clone(), log.clone());
@@ -120,7 +120,7 @@ fn a_put_into_a_full_queue_waits_until_there_is_room() {
 
 #[test]
 fn with_a_capacity_of_zero_put_and_get_meet() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let queue = Rc::new(Queue::bounded(0));
     assert!(queue.is_full() && queue.is_empty());
     assert_eq!(queue.try_put(0), Err(TryPutError::Full(0)));
@@ -180,7 +180,7 @@ fn putters_are_served_in_the_order_in_which_they_came() {
 
 #[test]
 fn nobody_takes_an_item_that_was_handed_to_a_getter_that_has_not_run_yet() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let queue = Rc::new(Queue::bounded(1));
     let log = Log::default();
     getter(&scheduler, &queue, &log, 0);
@@ -287,7 +287,7 @@ fn waits(
 
 #[test]
 fn a_wait_that_is_cancelled_or_expires_unwinds_and_leaves_the_queue_as_it_was() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     for capacity in [0, 2] {
         let drops = Drops::default();
         let empty = Arc::new(Queue::bounded(capacity));
@@ -329,7 +329,7 @@ fn a_wait_that_is_cancelled_or_expires_unwinds_and_leaves_the_queue_as_it_was() 
 
 #[test]
 fn a_task_cancelled_after_an_item_was_handed_to_it_has_the_item() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let queue = Rc::new(Queue::bounded(0));
     let log = Log::default();
     let first = getter(&scheduler, &queue, &log, 1);
@@ -377,7 +377,7 @@ fn a_task_cancelled_in_put_leaves_the_room_to_the_next_putter() {
 
 #[test]
 fn a_waiting_operation_in_a_destructor_says_cancelled_and_gives_the_item_back() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let (empty, full) = (Queue::<u32>::unbounded(), Queue::bounded(0));
     let log = Log::default();
     let seen = log.clone();
@@ -409,7 +409,7 @@ fn a_waiting_operation_in_a_destructor_says_cancelled_and_gives_the_item_back() 
 
 #[test]
 fn a_waiting_operation_in_a_destructor_says_timeout_when_a_scope_round_it_expires() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let handle = scheduler.spawn(|| {
         let _tries = OnDrop(|| {
             let (empty, full) = (Queue::<u32>::unbounded(), Queue::bounded(0));
@@ -430,7 +430,7 @@ fn a_waiting_operation_in_a_destructor_says_timeout_when_a_scope_round_it_expire
 
 #[test]
 fn a_shield_keeps_a_get_waiting_through_cancelling() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let queue = Arc::new(Queue::unbounded());
     let got = Arc::new(AtomicUsize::new(0));
     let (shared, seen) = (queue.clone(), got.clone());
@@ -490,7 +490,7 @@ fn what_is_left_in_a_closed_queue_can_be_got_and_nothing_more_be_put() {
 
 #[test]
 fn closing_tells_every_getter_and_gives_every_putter_its_item_back() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let empty = Rc::new(Queue::<u32>::unbounded());
     let full = Rc::new(Queue::bounded(1));
     full.put(0).unwrap();
@@ -524,7 +524,7 @@ fn closing_tells_every_getter_and_gives_every_putter_its_item_back() {
 
 #[test]
 fn an_item_handed_over_before_the_queue_was_closed_arrives() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let queue = Rc::new(Queue::unbounded());
     let log = Log::default();
     getter(&scheduler, &queue, &log, 0);
@@ -610,7 +610,7 @@ fn room_made_by_a_matching_getter_goes_to_the_putter_that_came_first() {
 
 #[test]
 fn a_predicate_is_asked_once_about_each_item() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let queue = Arc::new(Queue::bounded(2));
     for n in 0..4 {
         let queue = queue.clone();
@@ -645,7 +645,7 @@ fn panics<T>(f: impl FnOnce() -> T) -> String {
 
 #[test]
 fn a_panic_of_a_predicate_over_items_that_are_here_disturbs_nobody() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let queue = Rc::new(Queue::bounded(1));
     let bad = |n: &u32| if *n == 2 { panic!("bad item") } else { false };
     queue.put(2).unwrap();
@@ -791,7 +791,7 @@ fn a_predicate_that_waits_or_uses_a_queue_panics_and_nothing_hangs() {
 
 #[test]
 fn each_item_is_dropped_once_whatever_becomes_of_it() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let drops = Drops::default();
     let queue = Rc::new(Queue::bounded(2));
     let putters: Vec<_> = (0..6)
@@ -826,7 +826,7 @@ fn an_item_whose_destructor_uses_the_queue_locks_nothing_up() {
         }
     }
     ends(|| {
-        let scheduler = scheduler();
+        let scheduler = Scheduler::new().unwrap();
         let queue = Arc::new(Queue::bounded(1));
         let count = Arc::new(AtomicUsize::new(0));
         let nosy = || Nosy(queue.clone(), count.clone());

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{ends, scheduler, settle, Drops, OnDrop, Remote};
+use common::{ends, settle, Drops, OnDrop, Remote};
 use multitask::task::{self, Builder, JoinTimeoutError};
 use multitask::{sleep, spawn, timeout, yield_now, JoinError, Scheduler};
 use std::cell::{Cell, RefCell};
@@ -250,7 +250,7 @@ fn a_panic_of_the_closure_waits_for_the_tasks_and_does_not_cancel_them() {
 #[test]
 fn a_panic_counts_for_more_than_a_cancel() {
     for in_the_closure in [false, true] {
-        let scheduler = scheduler();
+        let scheduler = Scheduler::new().unwrap();
         let parent = scheduler.spawn(move || {
             task::scope(|s| {
                 s.spawn(|| resume_unwind(Box::new(5)));
@@ -293,7 +293,7 @@ fn tasks_that_come_after_a_cancel_do_not_begin() {
 
 #[test]
 fn a_scope_in_a_destructor_of_a_cancelled_task_does_its_work() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let done = Rc::new(Cell::new(0));
     let count = done.clone();
     let task = scheduler.spawn_local(move || {
@@ -318,7 +318,7 @@ fn a_scope_in_a_destructor_of_a_cancelled_task_does_its_work() {
 
 #[test]
 fn a_scope_is_shielded_where_its_caller_is() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let done = Rc::new(Cell::new(false));
     let told = done.clone();
     let task = scheduler.spawn_local(move || {

@@ -89,7 +89,7 @@ fn a_closed_channel_is_ready_and_says_so() {
 
 #[test]
 fn a_close_ends_the_wait_for_each_side() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let (sender, receiver) = mpsc::channel::<()>();
     let (full, kept) = mpsc::sync_channel::<u8>(0);
     let told = [
@@ -109,7 +109,7 @@ fn a_close_ends_the_wait_for_each_side() {
 
 #[test]
 fn a_message_that_comes_ends_the_wait() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let (sender, receiver) = mpsc::sync_channel(0);
     let (_other, silent) = mpsc::channel::<()>();
     let waiting = scheduler.spawn(move || {
@@ -128,7 +128,7 @@ fn a_message_that_comes_ends_the_wait() {
 
 #[test]
 fn room_that_comes_ends_the_wait_and_is_kept() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let (sender, receiver) = mpsc::sync_channel(1);
     sender.send(1).unwrap();
     let shared = sender.clone();
@@ -145,7 +145,7 @@ fn room_that_comes_ends_the_wait_and_is_kept() {
 
 #[test]
 fn with_a_capacity_of_zero_a_selected_send_and_a_recv_meet() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     // The sender comes first, then the receiver; each of the other kind, and both of this one.
     for (sends_first, both) in [(true, false), (false, false), (true, true), (false, true)] {
         let (sender, receiver) = mpsc::sync_channel(0);
@@ -213,7 +213,7 @@ fn nobody_meets_himself() {
 
 #[test]
 fn a_receiver_that_called_a_selecting_sender_is_served_by_that_one() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let (sender, receiver) = mpmc::sync_channel(0);
     let selects = {
         let sender = sender.clone();
@@ -237,7 +237,7 @@ fn a_receiver_that_called_a_selecting_sender_is_served_by_that_one() {
 
 #[test]
 fn a_sender_that_was_called_by_a_receiver_that_is_gone_waits_on() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let (sender, receiver) = mpmc::sync_channel(0);
     let sends = scheduler
         .spawn(move || select! { send(sender, 1) -> sent => sent, after(LONG) => unreachable!() });
@@ -582,7 +582,7 @@ fn a_message_that_came_back_is_received_first_and_no_more_come_in_meanwhile() {
 
 #[test]
 fn an_operation_that_is_dropped_after_a_wait_is_undone() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     // What was handed over goes to the next one.
     let (sender, receiver) = mpmc::sync_channel(0);
     let (first, second) = (receiver.clone(), receiver);
@@ -623,7 +623,7 @@ fn an_operation_that_is_dropped_after_a_wait_is_undone() {
 
 #[test]
 fn a_value_that_panics_while_it_is_made_gives_room_and_receiver_back() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     for capacity in [0, 1] {
         let (sender, receiver) = mpsc::sync_channel(capacity);
         let (first, second) = (sender.clone(), sender);

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{ends, scheduler, settle, Crowd, Dropped, Drops, OnDrop, Random, LONG};
+use common::{ends, settle, Crowd, Dropped, Drops, OnDrop, Random, LONG};
 use multitask::sync::{mpmc, mpsc, oneshot, Queue};
 use multitask::{select, spawn, task, timeout, timeout_at, yield_now, Scheduler, Timeout};
 use std::cell::Cell;
@@ -99,7 +99,7 @@ fn what_comes_after_an_interruption_goes_to_the_next_one() {
 
 #[test]
 fn in_a_destructor_a_cancelled_task_selects_for_real() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let (sender, receiver) = mpsc::channel();
     let got = Rc::new(Cell::new(0));
     let seen = got.clone();

@@ -114,7 +114,7 @@ fn one_that_gives_up_lets_those_behind_it_be_served() {
 
 #[test]
 fn closing_tells_those_who_wait_and_those_who_come() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let semaphore = Arc::new(Semaphore::new(1));
     let permit = semaphore.acquire().unwrap();
     let shared = semaphore.clone();
@@ -141,7 +141,7 @@ fn closing_tells_those_who_wait_and_those_who_come() {
 
 #[test]
 fn a_permit_given_before_closing_arrives() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let semaphore = Arc::new(Semaphore::new(0));
     let shared = semaphore.clone();
     let waits = scheduler.spawn(move || shared.acquire().map(drop));
@@ -191,7 +191,7 @@ fn a_bounded_wait_ends_when_its_time_is_up_and_not_before() {
 
 #[test]
 fn in_a_destructor_that_unwinds_a_wait_says_cancelled() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let semaphore = Arc::new(Semaphore::new(0));
     let said = Arc::new(Mutex::new(None));
     let (shared, answer) = (semaphore.clone(), said.clone());

@@ -290,6 +290,9 @@ mod models {
             crew.manned.make();
             crew.over.make();
             crew.closed.make();
+            crew.refuses.make();
+            crew.gone.make();
+            crew.watched.make();
             crew.begun.store(true, Ordering::Release);
             crew.haunt();
             crew

@@ -19,8 +19,8 @@ pub const LONG: Duration = Duration::from_secs(3600);
 
 /// A scheduler of as many workers as the environment says in `MULTITASK_WORKERS`; of one if it says nothing.
 ///
-/// A test whose claim is one about a single worker (in which order tasks run, what one pass of the loop does, what is left
-/// when the loop stands still) makes its own by `Scheduler::new`.
+/// A test whose claim is one about a single worker (in which order tasks run and come to wait, what one pass of the loop
+/// does, what is left when the loop stands still) makes its own by `Scheduler::new`.
 pub fn scheduler() -> Scheduler {
     Scheduler::builder().workers(workers()).build().unwrap()
 }
