@@ -137,7 +137,8 @@ fn finish(mut command: Command, limit: Duration) -> io::Result<Result<Vec<Figure
         let errors = errors
             .recv_timeout(Duration::from_secs(1))
             .unwrap_or_default();
-        return Ok(Err(format!("died: {status}{}", last_words(&errors))));
+        let words = last_words(&errors).unwrap_or_else(|| status.to_string());
+        return Ok(Err(format!("died: {words}")));
     }
     if let Some(reason) = output.lines().find_map(|line| line.strip_prefix(ABSENT)) {
         return Ok(Err(reason.into()));
@@ -151,16 +152,10 @@ fn finish(mut command: Command, limit: Duration) -> io::Result<Result<Vec<Figure
 }
 
 /// What the panic, or whatever it was, said first.
-fn last_words(errors: &str) -> String {
-    let mut lines = errors
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty());
-    let panic = |line: &&str| !line.starts_with("thread '");
-    match lines.find(panic) {
-        Some(line) => format!(", {}", line.chars().take(80).collect::<String>()),
-        None => String::new(),
-    }
+fn last_words(errors: &str) -> Option<String> {
+    let mut lines = errors.lines().map(str::trim);
+    let line = lines.find(|line| !line.is_empty() && !line.starts_with("thread '"))?;
+    Some(line.chars().take(80).collect())
 }
 
 /// All that comes, once it has ended.

@@ -107,24 +107,45 @@ fn scaled(elapsed: Duration, size: u64, done: u64) -> Duration {
     elapsed.mul_f64(size as f64 / done as f64)
 }
 
-/// Coroutines on stacks that are used again.
+/// Coroutines on stacks that are used again; those that end at once on the same one.
 fn floor(job: &Job) -> Outcome {
-    each(job.size, |size| bare(size, job.n, job.param != EMPTY))
+    let bare = if job.param == EMPTY {
+        one_by_one
+    } else {
+        in_turn
+    };
+    each(job.size, |size| {
+        let bursts = bursts(size, job.n);
+        scaled(bare(bursts, job.n), size, bursts * job.n as u64)
+    })
 }
 
-fn bare(size: u64, n: usize, yielding: bool) -> Duration {
+fn one_by_one(bursts: u64, n: usize) -> Duration {
+    let mut slot = Stacks::new(1).slot();
+    let total = Rc::new(Cell::new(0));
+    let start = Instant::now();
+    for _ in 0..bursts {
+        for i in 0..n as u64 {
+            let total = total.clone();
+            let mut fiber = Fiber::new(slot, move |_| total.set(total.get() + i));
+            assert!(!fiber.resume(), "it has ended");
+            slot = fiber.into_slot();
+        }
+        assert_eq!(total.take(), sum(n));
+    }
+    start.elapsed()
+}
+
+fn in_turn(bursts: u64, n: usize) -> Duration {
     let mut stacks = Stacks::new(n);
     let mut slots: Vec<_> = (0..n).map(|_| stacks.slot()).collect();
-    let bursts = bursts(size, n);
     let total = Rc::new(Cell::new(0));
     let start = Instant::now();
     for _ in 0..bursts {
         let fiber = |(i, slot)| {
             let total = total.clone();
             Fiber::new(slot, move |yields| {
-                if yielding {
-                    yields.suspend(());
-                }
+                yields.suspend(());
                 total.set(total.get() + i as u64);
             })
         };
@@ -133,5 +154,5 @@ fn bare(size: u64, n: usize, yielding: bool) -> Duration {
         slots.extend(fibers.into_iter().map(Fiber::into_slot));
         assert_eq!(total.take(), sum(n));
     }
-    scaled(start.elapsed(), size, bursts * n as u64)
+    start.elapsed()
 }

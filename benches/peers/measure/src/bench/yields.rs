@@ -26,7 +26,7 @@ pub const BENCH: Bench = Bench {
             param: "100,000 tasks",
             n: 100_000,
             workers: 1,
-            size: [10_000_000, 1_000_000, 1_000],
+            size: [10_000_000, 3_000_000, 1_000],
         },
     ],
     peers: &[
