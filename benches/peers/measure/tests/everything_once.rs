@@ -6,7 +6,6 @@ use std::process::Command;
 
 /// What peers cannot do, by nature.
 const REASONS: &[&str] = &[
-    "not available: one worker only as yet",
     "it has one worker",
     "it has no channel with a capacity",
     "it has no channel without a limit",

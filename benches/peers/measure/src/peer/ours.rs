@@ -14,10 +14,8 @@ pub struct Unbounded;
 
 /// The one place that knows how a scheduler with several workers is made.
 pub fn scheduler(workers: usize) -> Result<Scheduler, Lack> {
-    match workers {
-        1 => Scheduler::new().map_err(|error| error.to_string()),
-        _ => Err("not available: one worker only as yet".into()),
-    }
+    let builder = Scheduler::builder().workers(workers);
+    builder.build().map_err(|error| error.to_string())
 }
 
 impl Stackful for Ours {
