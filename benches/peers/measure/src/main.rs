@@ -122,7 +122,7 @@ fn child(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     let job = Job::parse(arguments).ok_or("not a job")?;
     let outcome: Outcome = match &bench.work {
         Work::Here(run) => run(peer, &job),
-        Work::Served(service) => net::measure(peer, runner::server(bench, peer)?, service, &job),
+        Work::Served(service) => net::measure(runner::server(bench, peer)?, service, &job),
     };
     match outcome {
         Ok(figures) => figures

@@ -10,6 +10,8 @@ pub struct Bench {
     pub about: &'static str,
     pub cases: &'static [Case],
     pub peers: &'static [Peer],
+    /// Which figure the chart shows, if not the first.
+    pub shown: Option<&'static str>,
     pub work: Work,
 }
 

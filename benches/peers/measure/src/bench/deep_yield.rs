@@ -43,6 +43,7 @@ pub const BENCH: Bench = Bench {
         Peer::Go,
         Peer::Floor,
     ],
+    shown: None,
     work: Work::Here(run),
 };
 

@@ -43,6 +43,7 @@ pub const BENCH: Bench = Bench {
         Peer::Threads,
         Peer::Floor,
     ],
+    shown: None,
     work: Work::Served(Service {
         protocol: Protocol::Echo,
         busy: false,

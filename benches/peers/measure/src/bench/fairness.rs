@@ -23,6 +23,7 @@ pub const BENCH: Bench = Bench {
         Peer::Threads,
         Peer::Floor,
     ],
+    shown: Some("latency, 99 %"),
     work: Work::Served(Service {
         protocol: Protocol::Echo,
         busy: true,

@@ -32,6 +32,7 @@ pub const BENCH: Bench = Bench {
         Peer::Hyper,
         Peer::Floor,
     ],
+    shown: None,
     work: Work::Served(Service {
         protocol: Protocol::Http,
         busy: false,

@@ -37,6 +37,7 @@ pub const BENCH: Bench = Bench {
         Peer::Go,
         Peer::Floor,
     ],
+    shown: None,
     work: Work::Here(run),
 };
 

@@ -28,6 +28,7 @@ pub const BENCH: Bench = Bench {
         Peer::Threads,
         Peer::Floor,
     ],
+    shown: None,
     work: Work::Here(run),
 };
 

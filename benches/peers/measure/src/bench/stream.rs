@@ -51,6 +51,7 @@ pub const BENCH: Bench = Bench {
         Peer::Threads,
         Peer::Floor,
     ],
+    shown: None,
     work: Work::Here(run),
 };
 

@@ -56,6 +56,7 @@ pub const BENCH: Bench = Bench {
         Peer::Smol,
         Peer::Go,
     ],
+    shown: None,
     work: Work::Here(run),
 };
 

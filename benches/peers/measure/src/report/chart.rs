@@ -49,11 +49,12 @@ pub fn draw(report: &Report, folder: &Path) -> Drawn {
 }
 
 fn chart(bench: &Bench, sections: &[Section], path: &Path) -> Drawn {
-    // Of what is measured in a case, the first is what it is about.
-    let panels: Vec<_> = sections
-        .iter()
-        .filter_map(|section| Some((section.param, section.rows().into_iter().next()?)))
-        .collect();
+    let panel_of = |section| {
+        let mut rows = Section::rows(section);
+        let shown = rows.iter().position(|row| bench.shown == Some(row.what));
+        (section.param, rows.swap_remove(shown.unwrap_or(0)))
+    };
+    let panels: Vec<(&str, Row)> = sections.iter().map(panel_of).collect();
     let columns = panels.len().min(2);
     let lines = panels.len().div_ceil(columns);
     let bars = panels.iter().map(|(_, row)| row.peers.len()).max();
