@@ -424,8 +424,9 @@ fn dropping_a_scheduler_runs_the_destructors_of_its_tasks_wherever_they_wait() {
     for _ in 0..3 {
         scheduler.turn(NO_TIME).unwrap();
     }
+    // Bound to this worker: another one could begin it before the drop.
     let one = drops.one();
-    let unstarted = scheduler.spawn(move || drop(one));
+    let unstarted = scheduler.spawn_local(move || drop(one));
     drop(scheduler);
     assert_eq!(drops.count(), count + 1);
     for handle in handles.into_iter().chain([unstarted]) {
