@@ -42,6 +42,26 @@ pub(crate) fn receive<T: AsFd, R>(
     source.retry(Interest::Read, Why::Read, limit, op)
 }
 
+/// A socket that is read byte by byte.
+pub(crate) trait Bytes: AsFd {
+    /// Whether a read that leaves room has taken all there was, as long as no event told of more than bytes.
+    const SHORT_READ_EMPTIES: bool;
+}
+
+/// As [`receive`], of `op` that reads bytes, for so many of which it has `room`.
+#[inline]
+pub(crate) fn receive_bytes<T: Bytes>(
+    source: &Source<T>,
+    room: usize,
+    op: impl FnMut(&T) -> io::Result<usize>,
+) -> io::Result<usize> {
+    if T::SHORT_READ_EMPTIES {
+        source.retry_read(room, source.settings().read_timeout(), op)
+    } else {
+        receive(source, op)
+    }
+}
+
 /// Repeats `op` until it has written something, for at most the write timeout.
 #[inline]
 pub(crate) fn send<T: AsFd, R>(
@@ -240,7 +260,7 @@ macro_rules! bytes {
     ($stream:ident) => {
         const _: () = {
             use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-            use $crate::net::socket::{receive, send};
+            use $crate::net::socket::{receive_bytes, send};
 
             /// Suspends the task until there is something to read or the peer has finished.
             impl Read for $stream {
@@ -276,12 +296,13 @@ macro_rules! bytes {
             impl Read for &$stream {
                 #[inline]
                 fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-                    receive(&self.source, |mut socket| socket.read(buf))
+                    receive_bytes(&self.source, buf.len(), |mut socket| socket.read(buf))
                 }
 
                 #[inline]
                 fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-                    receive(&self.source, |mut socket| socket.read_vectored(bufs))
+                    let room = bufs.iter().map(|buf| buf.len()).sum();
+                    receive_bytes(&self.source, room, |mut socket| socket.read_vectored(bufs))
                 }
             }
 

@@ -4,7 +4,7 @@
 //! 2. A stream exists before its connection does, but only `open` holds it then.
 
 use super::addr::{each_addr, invalid, ToSocketAddrs};
-use super::socket::{any_socket, bytes, new_socket, receive, timeouts};
+use super::socket::{any_socket, bytes, new_socket, receive, timeouts, Bytes};
 use crate::io::source::Source;
 use crate::rt::{header::Why, reactor::Interest};
 use crate::sys::socket::{self, SockRef, Type};
@@ -197,6 +197,10 @@ timeouts! {
     "It bounds the single system call, as in std: `write_all` makes several, [`timeout`](crate::timeout()) bounds them together."
 }
 bytes! { TcpStream }
+
+impl Bytes for net::TcpStream {
+    const SHORT_READ_EMPTIES: bool = true;
+}
 
 /// Connects to one address.
 fn open(addr: &SocketAddr, deadline: Option<Instant>) -> io::Result<TcpStream> {

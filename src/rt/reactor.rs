@@ -23,7 +23,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -213,6 +213,8 @@ pub(crate) struct Port(u32);
 #[derive(Default)]
 struct Room {
     ticks: [AtomicU32; DIRECTIONS.len()],
+    /// An event told of more than bytes: the end of them, an error, or data that overtakes.
+    past_bytes: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -238,6 +240,12 @@ impl Port {
             .each()
             .map(|interest| ticks[interest as usize].load(Ordering::Acquire))
             .fold(0, u32::wrapping_add)
+    }
+
+    /// Whether an event told of more than bytes to read, once: the end of them, an error, or data that overtakes the rest. To be
+    /// asked after the tick was read, of whose events it then tells.
+    pub(crate) fn is_past_bytes(&self) -> bool {
+        self.room().past_bytes.load(Ordering::Relaxed)
     }
 
     /// Makes `reactor` watch the descriptor, if it does not yet.
@@ -295,6 +303,7 @@ impl Port {
         let room = self.room();
         let mut state = room.lock();
         state.generation = state.generation.wrapping_add(1);
+        room.past_bytes.store(false, Ordering::Relaxed);
         for registrar in state
             .registrars
             .drain(..)
@@ -331,6 +340,10 @@ impl Room {
         }
         // An error ends both kinds of wait: the next call reports it. The end of the stream is readable.
         let failed = event.is_error();
+        if failed || event.is_read_closed() || event.is_priority() {
+            // Seen by whoever sees the tick that is advanced below.
+            room.past_bytes.store(true, Ordering::Relaxed);
+        }
         if failed || event.is_readable() || event.is_read_closed() {
             room.signal(Interest::Read, &state);
         }

@@ -4,7 +4,7 @@
 //! 2. A stream exists before its connection does, but only `open` holds it then.
 
 use crate::io::source::Source;
-use crate::net::socket::{any_socket, bytes, timeouts};
+use crate::net::socket::{any_socket, bytes, timeouts, Bytes};
 use crate::rt::header::Why;
 use crate::sys::socket::{Domain, SockAddr, SockRef, Socket, Type};
 use std::ffi::OsStr;
@@ -116,6 +116,11 @@ timeouts! {
     "It bounds the single system call, as in std: `write_all` makes several, [`timeout`](crate::timeout()) bounds them together."
 }
 bytes! { UnixStream }
+
+impl Bytes for net::UnixStream {
+    // It stops at a descriptor that was sent along.
+    const SHORT_READ_EMPTIES: bool = false;
+}
 
 /// Connects to one address. The kernel does so at once, or not at all: `WouldBlock` is a full backlog.
 fn open(addr: &SocketAddr) -> io::Result<UnixStream> {
