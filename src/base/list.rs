@@ -13,23 +13,27 @@ use std::ptr;
 
 /// The part of an element that belongs to the list.
 pub(crate) struct Links<T> {
+    /// The one before it, null if it is the first, [`nowhere`] if it is in no list.
     prev: Cell<*const T>,
     next: Cell<*const T>,
-    linked: Cell<bool>,
+}
+
+/// Where no element is.
+const fn nowhere<T>() -> *const T {
+    ptr::without_provenance(1)
 }
 
 impl<T> Links<T> {
     pub(crate) const fn new() -> Self {
         Links {
-            prev: Cell::new(ptr::null()),
+            prev: Cell::new(nowhere()),
             next: Cell::new(ptr::null()),
-            linked: Cell::new(false),
         }
     }
 
     /// Whether the element is in a list.
     pub(crate) fn is_linked(&self) -> bool {
-        self.linked.get()
+        self.prev.get() != nowhere()
     }
 }
 
@@ -61,11 +65,10 @@ impl<T: Linked> List<T> {
     /// Invariants 1 to 3.
     pub(crate) unsafe fn push_back(&self, element: &T) {
         let links = element.links();
-        debug_assert!(!links.linked.get());
+        debug_assert!(!links.is_linked());
         let last = self.tail.replace(element);
         links.prev.set(last);
         links.next.set(ptr::null());
-        links.linked.set(true);
         // SAFETY: by invariant 2 an element that is in the list is alive.
         match unsafe { last.as_ref() } {
             Some(last) => last.links().next.set(element),
@@ -79,11 +82,10 @@ impl<T: Linked> List<T> {
     /// Invariants 1 to 3.
     pub(crate) unsafe fn push_front(&self, element: &T) {
         let links = element.links();
-        debug_assert!(!links.linked.get());
+        debug_assert!(!links.is_linked());
         let first = self.head.replace(element);
         links.prev.set(ptr::null());
         links.next.set(first);
-        links.linked.set(true);
         // SAFETY: by invariant 2 an element that is in the list is alive.
         match unsafe { first.as_ref() } {
             Some(first) => first.links().prev.set(element),
@@ -118,7 +120,7 @@ impl<T: Linked> List<T> {
     /// `element` is in this list; invariant 3.
     pub(crate) unsafe fn remove(&self, element: &T) {
         let links = element.links();
-        debug_assert!(links.linked.get());
+        debug_assert!(links.is_linked());
         let (prev, next) = (links.prev.get(), links.next.get());
         // SAFETY: by invariant 2 its neighbours are alive.
         match unsafe { prev.as_ref() } {
@@ -130,7 +132,7 @@ impl<T: Linked> List<T> {
             Some(next) => next.links().prev.set(prev),
             None => self.tail.set(prev),
         }
-        links.linked.set(false);
+        links.prev.set(nowhere());
     }
 
     /// Calls `visit` with each element, first to last; it may take out the element that it was called with.

@@ -47,7 +47,7 @@ static STORE: Mutex<Store> = Mutex::new(Store {
 ///
 /// If there is no memory for it, nothing is set aside: then it is as if all stacks of the thread were unwinding.
 #[inline]
-pub(super) fn set_aside() -> u32 {
+pub(super) fn set_aside() -> u16 {
     if thread::panicking() {
         set_aside_all()
     } else {
@@ -57,7 +57,7 @@ pub(super) fn set_aside() -> u32 {
 
 #[cold]
 #[inline(never)]
-fn set_aside_all() -> u32 {
+fn set_aside_all() -> u16 {
     let mut count = 0;
     while thread::panicking() {
         let Some(spare) = loaded() else {
@@ -73,7 +73,7 @@ fn set_aside_all() -> u32 {
 /// Undoes a `set_aside`.
 #[cold]
 #[inline(never)]
-pub(super) fn take_up(count: u32) {
+pub(super) fn take_up(count: u16) {
     for _ in 0..count {
         let spare = store().empty.pop().expect("`set_aside` left one");
         let spare = spare.step();

@@ -50,6 +50,14 @@ impl Switch {
         Switch(ptr::null())
     }
 
+    /// Where on its stack the fiber keeps its way back, and an address of which the lower half is `low`.
+    #[inline]
+    pub(crate) fn stack(self, low: u32) -> (*const u8, *const u8) {
+        let base = self.0.cast::<u8>();
+        let above = (base.addr() as u32).wrapping_sub(low);
+        (base, base.wrapping_sub(above as usize))
+    }
+
     /// Suspends the fiber that is running until it is resumed.
     ///
     /// # Safety

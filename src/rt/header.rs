@@ -36,33 +36,35 @@ use std::sync::atomic;
 /// See the head of this file.
 #[repr(C, align(64))]
 pub(crate) struct Header {
-    // The first two lines are what a switch and a wake touch.
+    // The first line is what a yield touches, the first two are what a wait and a wake do.
+    /// The suspended task; `None` before its first suspension and after its end.
+    pub(super) fiber: UnsafeCell<Option<Fiber>>,
+    /// How the task leaves its stack.
+    pub(super) switch: Cell<Switch>,
+    /// The timeouts and shields that it is inside of.
+    pub(crate) scopes: Scopes,
+    /// The lower half of about what its stack pointer was as it last stood still: see `Worker::foresee`. Of a task that has not
+    /// begun: where it was put into the ring.
+    pub(super) whereabouts: Cell<u32>,
+    /// How many unwindings of the task were set aside while it stands still; see `aside`.
+    pub(super) aside: Cell<u16>,
+    /// The fiber lives in the header (or did until it was resumed): the task has been suspended at least once.
+    pub(super) housed: Cell<bool>,
+    /// Cancelling was asked for.
+    pub(super) cancelled: Cell<bool>,
     /// Epoch and state of the wait that the owner is in; only `waiter` knows its layout.
     pub(super) word: AtomicU64,
     /// The worker that the task runs on, marked if that is not settled: see invariant 5. For a plain thread: that of its
     /// default scheduler while it runs that one's loop to wait. Null is none.
     home: AtomicPtr<Home<Header>>,
-    /// The suspended task; `None` before its first suspension and after its end.
-    pub(super) fiber: UnsafeCell<Option<Fiber>>,
     /// How far the task and its handle are; see `end`.
     pub(super) join: AtomicU32,
     /// See invariant 6.
     refs: AtomicU32,
-    /// How the task leaves its stack.
-    pub(super) switch: Cell<Switch>,
-    /// The timeouts and shields that it is inside of.
-    pub(crate) scopes: Scopes,
-    /// The fiber lives in the header (or did until it was resumed): the task has been suspended at least once.
-    pub(super) housed: Cell<bool>,
-    /// Cancelling was asked for.
-    pub(super) cancelled: Cell<bool>,
     /// The home thread was told to cancel it, or will be: once is enough, and bounds the messages.
     cancel_sent: AtomicBool,
     /// Usable bytes of its stack, as a power of two; zero is the scheduler's default.
     stack_size: Cell<u8>,
-    /// How many unwindings of the task were set aside while it stands still; see `aside`. Of a task that has not
-    /// begun: where it was put into the ring.
-    pub(super) aside: Cell<u32>,
     /// In this wait the task does not listen to cancelling or to its scopes.
     pub(super) deaf: Cell<bool>,
     /// What it waits for, or did last.
@@ -97,7 +99,10 @@ pub(crate) struct Header {
 
 /// A task that has not started costs this, and what its closure holds beyond 48 bytes.
 #[cfg(all(target_pointer_width = "64", not(loom)))]
-const _: () = assert!(std::mem::size_of::<Header>() == 256);
+const _: () = {
+    assert!(std::mem::size_of::<Header>() == 256);
+    assert!(std::mem::offset_of!(Header, word) == 64);
+};
 
 // SAFETY: by invariant 2 for the cells; the rest is atomic.
 unsafe impl Sync for Header {}
@@ -249,6 +254,7 @@ impl Default for Header {
             fiber: UnsafeCell::new(None),
             housed: Cell::new(false),
             switch: Cell::new(Switch::none()),
+            whereabouts: Cell::new(0),
             cancelled: Cell::new(false),
             cancel_sent: AtomicBool::new(false),
             aside: Cell::new(0),
@@ -714,7 +720,7 @@ impl Home<Header> {
     #[inline(always)]
     pub(super) unsafe fn line_up(&self, task: &'static Header) {
         // SAFETY: the caller is the home thread.
-        task.aside
+        task.whereabouts
             .set(unsafe { self.push_entry(Entry::Ready(task)) });
     }
 
@@ -725,7 +731,7 @@ impl Home<Header> {
     #[inline]
     pub(super) unsafe fn put_up(&self, task: &'static Header) {
         // SAFETY: the caller is the home thread.
-        task.aside
+        task.whereabouts
             .set(unsafe { self.push_entry(Entry::Free(task)) });
         // Release: whoever takes it sees what was made of it.
         task.home.store(marked(self), Ordering::Release);
@@ -747,7 +753,7 @@ impl Home<Header> {
             return true;
         }
         // SAFETY: as above.
-        if let Some(hole) = unsafe { self.bring_forward(task.aside.get(), task) } {
+        if let Some(hole) = unsafe { self.bring_forward(task.whereabouts.get(), task) } {
             joiner.seat.set(hole);
         }
         true
@@ -760,7 +766,7 @@ impl Home<Header> {
     pub(super) unsafe fn keep(&self, task: &'static Header) -> bool {
         let kept = task.is_up_at(self) && task.take_from(self, self, false);
         // SAFETY: the caller is the home thread.
-        if kept && !unsafe { self.settle_entry(task.aside.get(), task) } {
+        if kept && !unsafe { self.settle_entry(task.whereabouts.get(), task) } {
             // It was moved with others, and who finds it there finds it gone.
             // SAFETY: as above.
             unsafe { self.line_up(task) };

@@ -432,14 +432,14 @@ impl<T: 'static> Home<T> {
         }
     }
 
-    /// The entry that `pop` would take; `None` also if there is a hole before it.
+    /// The entry that `pop` would take after so many others; `None` also if there is a hole.
     ///
     /// # Safety
     /// The caller is the home thread.
     #[inline(always)]
-    pub(super) unsafe fn first(&self) -> Option<Entry<T>> {
-        let first = self.ring.peek(0)?;
-        (first != hole()).then(|| Entry::unpack(first))
+    pub(super) unsafe fn peek(&self, ahead: usize) -> Option<Entry<T>> {
+        let entry = self.ring.peek(ahead)?;
+        (entry != hole()).then(|| Entry::unpack(entry))
     }
 
     /// How many tasks are ready.

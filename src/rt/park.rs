@@ -121,6 +121,7 @@ pub(crate) fn yield_now() {
     if let (Some(task), Some(home)) = cx {
         // SAFETY: the loop of `home` runs on this thread, and the task is in no queue, for it is running.
         unsafe { home.push(task) };
+        task.whereabouts.set(here());
         // SAFETY: it is the switch of the task that runs.
         unsafe { task.switch.get().suspend() };
         if task.cancelled.get() || task.scopes.limit().is_some() {
@@ -129,6 +130,13 @@ pub(crate) fn yield_now() {
     } else {
         yield_thread();
     }
+}
+
+/// About the stack pointer; its lower half.
+#[inline(always)]
+fn here() -> u32 {
+    let here = 0u8;
+    (&raw const here).addr() as u32
 }
 
 #[cold]
@@ -315,6 +323,7 @@ impl Wait {
                 worker.home.waiting_io.set(worker.home.waiting_io.get() + 1);
             }
         });
+        me.whereabouts.set(here());
         Step::Suspend(me.switch.get(), self)
     }
 

@@ -9,7 +9,7 @@ use std::cell::Cell;
 use std::ptr;
 use std::time::Instant;
 
-/// Names a scope among all that its owner ever opened.
+/// Names a scope among all that were ever opened on its thread, by tasks, which stay on it, or by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ScopeId(u64);
 
@@ -31,15 +31,17 @@ struct Scope {
 /// The top of an owner's chain.
 pub(crate) struct Scopes {
     top: Cell<*const Scope>,
-    /// The next scope's name.
-    next: Cell<u64>,
+}
+
+thread_local! {
+    /// The name of the next scope that is opened on this thread.
+    static NEXT: Cell<u64> = const { Cell::new(0) };
 }
 
 impl Scopes {
     pub(crate) const fn new() -> Self {
         Scopes {
             top: Cell::new(ptr::null()),
-            next: Cell::new(0),
         }
     }
 
@@ -61,7 +63,7 @@ impl Scopes {
         deadline: Option<Instant>,
         body: impl FnOnce(ScopeId) -> R,
     ) -> R {
-        let id = ScopeId(self.next.replace(self.next.get() + 1));
+        let id = ScopeId(NEXT.replace(NEXT.get() + 1));
         let own = deadline.map(|deadline| Limit {
             deadline,
             scope: id,
