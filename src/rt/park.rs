@@ -25,6 +25,7 @@ use super::worker::{with_default, with_local, with_running};
 use crate::base::shared::{thread, Ordering};
 use crate::error::{Cancelled, Deadlock, Timeout};
 use std::io;
+use std::ptr;
 use std::time::Instant;
 
 /// How a wait ended, if not by unwinding.
@@ -104,6 +105,20 @@ fn this_thread() -> &'static Header {
 /// It may unwind: what the caller has shown its waiter to must be told so by a destructor.
 #[inline(always)]
 pub(crate) fn park(waiter: Waiter, deadline: Option<Instant>, why: Why, mode: Mode) -> Outcome {
+    let me = waiter.header();
+    // Most waits: there is nothing to prepare, nor to undo.
+    if deadline.is_none() && !why.is_io() && me.is_at_ease() {
+        me.deaf.set(false);
+        me.why.set(why);
+        me.whereabouts.set(here());
+        // SAFETY: it is the switch of the task that runs.
+        unsafe { me.switch.get().suspend() };
+        if waiter.was_woken() {
+            me.why.set(Why::Nothing);
+            return Outcome::Woken;
+        }
+        return Wait::bare(waiter).decide(me);
+    }
     match Wait::begin(waiter, deadline, why, mode) {
         Step::Suspend(switch, wait) => {
             // SAFETY: it is the switch of the task that runs.
@@ -202,7 +217,7 @@ fn expired(me: &Header) -> Option<Limit> {
 
 /// Takes one unit of the running task's budget; when it is used up, lets others run. To be called before an
 /// operation is begun: it may unwind.
-#[inline]
+#[inline(always)]
 pub(crate) fn charge() {
     let exhausted = CX.with(|cx| match cx.budget.get() {
         0 => true,
@@ -212,12 +227,27 @@ pub(crate) fn charge() {
         }
     });
     if exhausted {
-        if CX.with(|cx| cx.task.get()).is_some() {
-            yield_now();
-        } else {
-            assert_unbound();
-        }
+        use_up();
     }
+}
+
+/// The budget is used up.
+#[cold]
+fn use_up() {
+    if CX.with(|cx| cx.task.get()).is_some() {
+        yield_now();
+    } else {
+        assert_unbound();
+    }
+}
+
+/// Takes more units of the budget, for what an operation has left to others; it is felt at the next one.
+#[inline]
+pub(crate) fn charge_more(units: usize) {
+    CX.with(|cx| {
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
+        cx.budget.set(cx.budget.get().saturating_sub(units));
+    });
 }
 
 /// As `charge`, for an operation that keeps the others waiting for as long as many together: takes what is left.
@@ -278,7 +308,32 @@ struct Wait {
     raisable: bool,
 }
 
+impl Header {
+    /// Whether it is the task that runs, nothing but a waker or a canceller could end a wait of it now, and the latter could be
+    /// raised.
+    #[inline(always)]
+    fn is_at_ease(&self) -> bool {
+        // Of code that is bound there is no task.
+        let runs = CX.with(|cx| cx.task.get());
+        runs.is_some_and(|task| ptr::eq(task, self))
+            && !self.cancelled.get()
+            && self.scopes.is_empty()
+            && can_raise()
+    }
+}
+
 impl Wait {
+    /// One with nothing to undo, which was interrupted.
+    fn bare(waiter: Waiter) -> Self {
+        Wait {
+            waiter,
+            timer: None,
+            own: None,
+            limit: None,
+            raisable: true,
+        }
+    }
+
     #[inline(never)]
     fn begin(waiter: Waiter, own: Option<Instant>, why: Why, mode: Mode) -> Step {
         let me = waiter.header();
@@ -347,6 +402,7 @@ impl Wait {
         [self.own, limit].into_iter().flatten().min()
     }
 
+    #[inline(never)]
     fn decide(&self, me: &Header) -> Outcome {
         me.why.set(Why::Nothing);
         if self.waiter.was_woken() {

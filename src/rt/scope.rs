@@ -51,6 +51,12 @@ impl Scopes {
         self.top().and_then(|scope| scope.limit)
     }
 
+    /// Whether neither a deadline nor a shield holds now.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.top.get().is_null()
+    }
+
     /// Whether a shield is open.
     #[inline]
     pub(crate) fn shielded(&self) -> bool {

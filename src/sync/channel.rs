@@ -29,13 +29,18 @@ use super::buffer::Buffer;
 use crate::base::lock::{Lock, Locked};
 use crate::rt::choice::Bound;
 use crate::rt::header::Why;
-use crate::rt::park::{assert_unbound, bound, charge, park, Interrupt, Mode, Outcome};
+use crate::rt::park::{assert_unbound, bound, charge, charge_more, park, Interrupt, Mode, Outcome};
 use crate::rt::waiter::{Node, WaitList, Waiter, Won};
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::collections::VecDeque;
 use std::mem;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
+
+/// For each so many items in a channel without a limit, one put costs as much as one more.
+const PACE: usize = 1024;
+/// And at the most so much more.
+const MOST: usize = 15;
 
 /// See the head of this file.
 pub struct Channel<T, B = VecDeque<T>> {
@@ -225,6 +230,7 @@ impl<T, B: Buffer<T>> Channel<T, B> {
             let mut state = self.lock();
             item = match state.put(item, self.capacity) {
                 Put::Done(getter) => {
+                    state.pace(self.capacity);
                     leave(state, getter);
                     return Ok(());
                 }
@@ -260,6 +266,7 @@ impl<T, B: Buffer<T>> Channel<T, B> {
         let mut state = self.lock();
         match state.put(item, self.capacity) {
             Put::Done(getter) => {
+                state.pace(self.capacity);
                 leave(state, getter);
                 Ok(())
             }
@@ -517,6 +524,7 @@ impl<T, B: Buffer<T>> State<T, B> {
         unsafe { self.putters.wake_all() };
     }
 
+    #[inline(always)]
     fn put(&mut self, item: T, capacity: usize) -> Put<T> {
         if self.closed {
             return Put::Closed(item);
@@ -532,7 +540,11 @@ impl<T, B: Buffer<T>> State<T, B> {
     }
 
     /// Gives `item` to the first getter that wants it.
+    #[inline]
     fn hand_over(&mut self, item: T) -> Result<Won<Getting<T>>, T> {
+        if self.getters.is_empty() {
+            return Err(item);
+        }
         loop {
             // SAFETY: the lock is held; a predicate cannot use the channel.
             let getter = unsafe { self.getters.win_first(|getting| getting.stops(&item)) };
@@ -548,6 +560,7 @@ impl<T, B: Buffer<T>> State<T, B> {
         }
     }
 
+    #[inline(always)]
     fn take(&mut self, wants: Option<&Predicate<T>>, capacity: usize) -> Take<T> {
         let wanted = |item: &T| wants.is_none_or(|predicate| predicate.ask(item));
         if let Some(item) = self.items.take_first(wanted) {
@@ -570,8 +583,8 @@ impl<T, B: Buffer<T>> State<T, B> {
     /// There is room for one: that of the putter who has waited for longest.
     #[inline]
     fn refill(&mut self, capacity: usize) -> Option<Won<Putting<T>>> {
-        if !self.has_room(capacity) {
-            // An item that came back had overfilled it.
+        if self.putters.is_empty() || !self.has_room(capacity) {
+            // Nobody waits for it; or an item that came back had overfilled it.
             return None;
         }
         // SAFETY: the lock is held.
@@ -584,6 +597,16 @@ impl<T, B: Buffer<T>> State<T, B> {
             }
         }
         Some(putter)
+    }
+
+    /// Nobody waits before a channel without a limit; but the more it holds, the fewer items a task puts in a row, so that those who
+    /// get have their turn in time. Otherwise several who put would have so many more turns, and what they put would pile up.
+    #[inline]
+    fn pace(&self, capacity: usize) {
+        let excess = self.items.len() / PACE;
+        if excess > 0 && capacity == usize::MAX {
+            charge_more(excess.min(MOST));
+        }
     }
 
     #[inline]
