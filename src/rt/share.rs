@@ -23,10 +23,11 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Tasks taken from another worker at once, at most.
-const HANDFUL: usize = 64;
+/// Tasks taken from another worker at once, at most: in effect half of what it has. The last ones in the queue may be the smallest, of a tree
+/// that is worked off in turn its leaves, and who takes few of them is back at once.
+const HANDFUL: usize = if cfg!(loom) { 64 } else { 2048 };
 /// Entries of another's queue looked at for them.
-const LOOKS: usize = 1024;
+const LOOKS: usize = 8 * HANDFUL;
 
 /// A worker's part in all that.
 pub(super) struct Share {

@@ -51,7 +51,7 @@ const MANY_WAITING: usize = 64;
 /// Of a cache.
 const LINE: usize = 64;
 /// For how long that goes on.
-const SLICE: Duration = Duration::from_millis(1);
+const SLICE: Duration = Duration::from_millis(2);
 /// Messages of other threads taken in at a time.
 const MESSAGES: u32 = 1024;
 /// Operations that a task may do without waiting before it has to let others run.
