@@ -8,7 +8,7 @@ mod common;
 
 use common::{per_item, table, Bench};
 use multitask::sync::{mpsc as ours, Queue};
-use multitask::{select, Scheduler};
+use multitask::Scheduler;
 use std::hint::black_box;
 use std::sync::{mpsc as stds, Arc};
 use std::thread;
@@ -89,16 +89,13 @@ const BENCHES: &[Bench] = &[
         stream!(s, ours::sync_channel(1024))
     }),
     ("the same, 4 senders", fan_in),
-    ("select! of 2, one is ready", select_ready),
-    ("the same with default, none is", select_default),
-    ("round trip by select! of 2", select_round_trips),
     ("stream between 2 threads", |_| between_threads!(ours)),
     ("the same, std's mpsc", |_| between_threads!(stds)),
 ];
 
 fn main() {
     let scheduler = Scheduler::new().expect("a few descriptors");
-    table(&scheduler, BENCHES, "to std");
+    table(&scheduler, &[BENCHES], "to std");
 }
 
 fn put_get(scheduler: &Scheduler) -> f64 {
@@ -188,49 +185,5 @@ fn fan_in(scheduler: &Scheduler) -> f64 {
                 .fold(0, |sum: u64, message| sum ^ black_box(message)),
         );
         per_item(start, STREAM)
-    })
-}
-
-fn select_ready(scheduler: &Scheduler) -> f64 {
-    const TIMES: u64 = 500_000;
-    let (to, from) = ours::channel();
-    let (_other, silent) = ours::channel::<u64>();
-    scheduler.block_on(move || {
-        let start = Instant::now();
-        for i in 0..TIMES {
-            to.send(i).expect("somebody listens");
-            let message =
-                select! { recv(from) -> message => message, recv(silent) -> message => message };
-            black_box(message.expect("there is one"));
-        }
-        per_item(start, TIMES)
-    })
-}
-
-fn select_default(scheduler: &Scheduler) -> f64 {
-    const TIMES: u64 = 500_000;
-    let (_sender, silent) = ours::channel::<u64>();
-    let (_other, quiet) = ours::channel::<u64>();
-    scheduler.block_on(move || {
-        let start = Instant::now();
-        for _ in 0..TIMES {
-            select! { recv(silent) -> _ => {}, recv(quiet) -> _ => {}, default => {} }
-        }
-        per_item(start, TIMES)
-    })
-}
-
-fn select_round_trips(scheduler: &Scheduler) -> f64 {
-    const TRIPS: u64 = 200_000;
-    let (ping, back) = echo(scheduler, 1);
-    let (_sender, silent) = ours::channel::<u64>();
-    scheduler.block_on(move || {
-        let start = Instant::now();
-        for i in 0..TRIPS {
-            ping.send(i).expect("somebody listens");
-            let ball = select! { recv(back) -> ball => ball, recv(silent) -> ball => ball };
-            black_box(ball.expect("it comes back"));
-        }
-        per_item(start, TRIPS)
     })
 }

@@ -1,75 +1,65 @@
-//! What does a lock cost, beside std's?
+//! What does a lock cost that is free, beside std's, and one that has to be waited for, beside the switches alone?
 //!
 //! `cargo bench --bench locks`. Rounds are interleaved, because machines are shared and their speed drifts; each row
-//! shows the median of the rounds, the minimum, and the median ratio to the row of std's that it is beside.
+//! shows the median of the rounds, the minimum, and the median ratio to the first row of its group.
 
-use multitask::sync::{Arc, Condvar, Mutex, OnceLock, RwLock, Semaphore};
+mod common;
+
+use common::{per_item, table, Bench};
+use multitask::sync::{Arc, Barrier, Condvar, Mutex, OnceLock, RwLock, Semaphore};
 use multitask::{yield_now, Scheduler};
 use std::hint::black_box;
 use std::thread;
 use std::time::Instant;
 
-const ROUNDS: usize = 9;
+/// With nobody else in the way; beside std's.
+const FREE: &[&[Bench]] = &[
+    &[
+        ("Mutex of std: lock + unlock", std_free),
+        ("Mutex: lock + unlock, in a task", |s| s.block_on(free)),
+        ("Mutex: lock + unlock, on a thread", |_| free()),
+    ],
+    &[
+        ("RwLock of std: read + unlock", std_read),
+        ("RwLock: read + unlock", read),
+    ],
+    &[
+        ("RwLock of std: write + unlock", std_write),
+        ("RwLock: write + unlock", write),
+        ("Semaphore: acquire + drop", acquire),
+    ],
+    &[
+        ("OnceLock of std: get_or_init", std_once),
+        ("OnceLock: get_or_init", once),
+    ],
+];
 
-/// A name, what is measured, and the number of the row that it is compared with.
-type Bench = (&'static str, fn(&Scheduler) -> f64, usize);
+/// Each operation of a task has to wait for the other; beside as many switches.
+const CONTENDED: &[Bench] = &[
+    ("2 yields, 2 tasks", yields),
+    ("Mutex held over a yield, 2 tasks", contended),
+    ("RwLock, written, the same", write_contended),
+    ("Semaphore of 1, the same", acquire_contended),
+    ("Condvar: there and back, 2 tasks", condvar),
+    ("Barrier of 2, twice", barrier),
+];
 
-const BENCHES: &[Bench] = &[
-    ("Mutex of std: lock + unlock", std_free, 0),
-    ("Mutex: lock + unlock, in a task", |s| s.block_on(free), 0),
-    ("Mutex: lock + unlock, on a thread", |_| free(), 0),
-    ("2 yields, 2 tasks", yields, 3),
-    ("Mutex held over a yield, 2 tasks", contended, 3),
-    ("Mutex of std: 2 threads", |_| std_threads(), 5),
-    ("Mutex: 2 threads", |_| threads(), 5),
-    ("Mutex: tasks on 2 threads", |_| schedulers(), 5),
-    ("RwLock of std: read + unlock", std_read, 8),
-    ("RwLock: read + unlock", read, 8),
-    ("RwLock of std: write + unlock", std_write, 10),
-    ("RwLock: write + unlock", write, 10),
-    ("OnceLock of std: get_or_init", std_once, 12),
-    ("OnceLock: get_or_init", once, 12),
-    ("Semaphore: acquire + drop", acquire, 10),
-    ("Condvar: there and back, 2 tasks", condvar, 3),
+const THREADS: &[Bench] = &[
+    ("Mutex of std: 2 threads", |_| std_threads()),
+    ("Mutex: 2 threads", |_| threads()),
+    ("Mutex: tasks on 2 threads", |_| schedulers()),
 ];
 
 fn main() {
-    // `cargo test --benches` only wants to know that it runs.
-    let testing = !std::env::args().any(|arg| arg == "--bench");
-    let rounds = if testing { 1 } else { ROUNDS };
     let scheduler = Scheduler::new().expect("a few descriptors");
-    let mut figures = vec![Vec::new(); BENCHES.len()];
-    for round in 0..=rounds {
-        for ((_, bench, _), figures) in BENCHES.iter().zip(&mut figures) {
-            let nanoseconds = bench(&scheduler);
-            if round > 0 {
-                figures.push(nanoseconds);
-            }
-        }
-    }
-    println!(
-        "{:34} {:>10} {:>10} {:>10}",
-        "ns each", "median", "minimum", "ratio"
-    );
-    for ((name, _, beside), ours) in BENCHES.iter().zip(&figures) {
-        let ratios = ours.iter().zip(&figures[*beside]);
-        let mut ratios: Vec<f64> = ratios.map(|(ours, std)| ours / std).collect();
-        let mut sorted = ours.clone();
-        let (ratio, middle, least) = (median(&mut ratios), median(&mut sorted), sorted[0]);
-        println!("{name:34} {middle:>10.2} {least:>10.2} {ratio:>10.2}");
-    }
-}
-
-/// Sorts, and returns the one in the middle.
-fn median(figures: &mut [f64]) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
+    let groups = [FREE, &[CONTENDED, THREADS]].concat();
+    table(&scheduler, &groups, "ratio");
 }
 
 fn each(times: u64, f: impl FnOnce()) -> f64 {
     let start = Instant::now();
     f();
-    start.elapsed().as_nanos() as f64 / times as f64
+    per_item(start, times)
 }
 
 const MANY: u64 = 2_000_000;
@@ -103,6 +93,32 @@ fn contended(scheduler: &Scheduler) -> f64 {
         let mut guard = mutex.lock().expect("no panic");
         yield_now();
         *guard += 1;
+    })
+}
+
+fn write_contended(scheduler: &Scheduler) -> f64 {
+    let lock = Arc::new(RwLock::new(0));
+    two_tasks(scheduler, move || {
+        let mut guard = lock.write().expect("no panic");
+        yield_now();
+        *guard += 1;
+    })
+}
+
+fn acquire_contended(scheduler: &Scheduler) -> f64 {
+    let semaphore = Arc::new(Semaphore::new(1));
+    two_tasks(scheduler, move || {
+        let _permit = semaphore.acquire().expect("it is open");
+        yield_now();
+    })
+}
+
+/// Twice, as two yields are two switches of each.
+fn barrier(scheduler: &Scheduler) -> f64 {
+    let barrier = Arc::new(Barrier::new(2));
+    two_tasks(scheduler, move || {
+        barrier.wait();
+        barrier.wait();
     })
 }
 

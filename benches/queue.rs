@@ -4,11 +4,11 @@
 //! shows the median of the rounds, the minimum, and the median ratio to the bare pair of the same round. A round trip
 //! of two tasks has two items and two switches.
 
+#[path = "common/bare.rs"]
+mod bare;
 mod common;
 
 use common::{per_item, table, Bench};
-use corosensei::stack::DefaultStack;
-use corosensei::{Coroutine, CoroutineResult, Yielder};
 use multitask::sync::Queue;
 use multitask::Scheduler;
 use std::hint::black_box;
@@ -17,7 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const BENCHES: &[Bench] = &[
-    ("bare resume + suspend", bare_pair),
+    ("bare resume + suspend", bare::pair),
     ("put + get, nobody waits", put_get),
     ("the same, std's mpsc", put_get_std),
     ("round trip, 2 tasks, bounded(1)", |s| round_trips(s, 1)),
@@ -35,26 +35,7 @@ const BENCHES: &[Bench] = &[
 
 fn main() {
     let scheduler = Scheduler::new().expect("a few descriptors");
-    table(&scheduler, BENCHES, "to bare");
-}
-
-fn bare_pair(_: &Scheduler) -> f64 {
-    const PAIRS: u64 = 2_000_000;
-    let stack = DefaultStack::default();
-    let mut coroutine = Coroutine::with_stack(stack, |yielder: &Yielder<(), ()>, ()| loop {
-        yielder.suspend(());
-        if black_box(false) {
-            break;
-        }
-    });
-    let start = Instant::now();
-    for _ in 0..PAIRS {
-        assert!(matches!(coroutine.resume(()), CoroutineResult::Yield(())));
-    }
-    let figure = per_item(start, PAIRS);
-    // SAFETY: nothing on its stack needs dropping, and nothing points to it.
-    unsafe { coroutine.force_reset() };
-    figure
+    table(&scheduler, &[BENCHES], "to bare");
 }
 
 // ---- tasks ----

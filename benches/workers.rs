@@ -37,7 +37,7 @@ const BENCHES: &[Bench] = &[
 
 fn main() {
     let scheduler = Scheduler::new().expect("a few descriptors");
-    table(&scheduler, BENCHES, "to std");
+    table(&scheduler, &[BENCHES], "to std");
 }
 
 fn workers(workers: usize) -> Scheduler {
