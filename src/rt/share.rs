@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 /// Tasks taken from another worker at once, at most: in effect half of what it has. The last ones in the queue may be the smallest, of a tree
 /// that is worked off in turn its leaves, and who takes few of them is back at once.
-const HANDFUL: usize = if cfg!(loom) { 64 } else { 2048 };
+const HANDFUL: usize = 2048;
 /// Entries of another's queue looked at for them.
 const LOOKS: usize = 8 * HANDFUL;
 
@@ -353,7 +353,9 @@ impl Spin {
         let limit = Instant::now() + self.limit;
         let end = until.map_or(limit, |until| until.min(limit));
         let news = || spinning.is_there_work() || news();
-        while Instant::now() < end {
+        loop {
+            // First: where there is much to do the next event is there already.
+            poll();
             for _ in 0..LOOKS_A_POLL {
                 if news() {
                     self.was_worth_it();
@@ -362,9 +364,10 @@ impl Spin {
                 // Once: many in a row take longer than a message.
                 spin(1);
             }
-            poll();
+            if Instant::now() >= end {
+                return false;
+            }
         }
-        news()
     }
 
     fn is_worth_it(&self) -> bool {
