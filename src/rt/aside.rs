@@ -23,7 +23,7 @@ use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// Room for unwinding through three frames.
+/// Room for unwinding through a few frames.
 const STACK: usize = 64 << 10;
 
 struct Spare(Fiber);
@@ -118,11 +118,21 @@ fn body(switch: Switch) {
             unsafe { self.0.suspend() };
         }
     }
-    loop {
+    /// Its frame is where the panic begins, before the stop. It is not used after.
+    #[inline(never)]
+    fn panic() -> ! {
+        resume_unwind(Box::new(()))
+    }
+    /// Its frame is where the panic ends, after the stop. It does nothing with a thread-local before.
+    #[inline(never)]
+    fn catch(switch: Switch) {
         let _caught = catch_unwind(AssertUnwindSafe(|| {
             let _pause = Pause(switch);
-            resume_unwind(Box::new(()))
+            panic()
         }));
+    }
+    loop {
+        catch(switch);
         // SAFETY: this is the fiber that the switch was given to.
         unsafe { switch.suspend() };
     }
