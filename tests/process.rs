@@ -407,7 +407,7 @@ fn a_panic_hook_may_wait_and_other_tasks_panic_meanwhile() {
         yield_now();
         HOOKED.fetch_add(1, SeqCst);
     }));
-    let tasks: Vec<_> = (0..20)
+    let tasks: Vec<_> = (0..20_usize)
         .map(|n| {
             spawn(move || {
                 let _waits = Unwinds(yield_now);
