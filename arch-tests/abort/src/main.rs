@@ -337,6 +337,8 @@ fn a_drop_ends_those_who_wait_for_tasks_that_end_by_it() {
             scheduler.spawn(move || {
                 let _held = held;
                 assert!(told.recv().is_err());
+                // All together take longer than is borne with in one of them.
+                sleep(Duration::from_millis(30));
                 n
             })
         })
