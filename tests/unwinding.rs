@@ -318,7 +318,7 @@ fn a_panic_of_one_task_and_a_destructor_in_which_another_waits_know_nothing_of_e
             });
             settle(&scheduler);
             let panics = scheduler.spawn(|| -> () { panic!("second") });
-            let calm = scheduler.spawn(|| thread::panicking());
+            let calm = scheduler.spawn(thread::panicking);
             settle(&scheduler);
             assert!(!waits.is_finished() && !thread::panicking());
             assert_eq!(panics.join().unwrap_err().message(), Some("second"));
