@@ -45,10 +45,11 @@ static STORE: Mutex<Store> = Mutex::new(Store {
 
 /// Makes the calling thread one that does not panic; returns what `take_up` needs to undo that.
 ///
-/// If there is no memory for it, nothing is set aside: then it is as if all stacks of the thread were unwinding.
+/// If there is no memory for it, nothing is set aside: then it is as if all stacks of the thread were unwinding. Where
+/// nothing unwinds there is but a panic hook that waits; the process ends after it.
 #[inline]
 pub(super) fn set_aside() -> u32 {
-    if thread::panicking() {
+    if cfg!(panic = "unwind") && thread::panicking() {
         set_aside_all()
     } else {
         0

@@ -98,6 +98,15 @@ fn main() {
                 assert!(ended.stderr.contains("the story ends"), "{}", ended.stderr);
             }
         ),
+        case!(a_panic_hook_may_wait_before_the_process_ends, |child| {
+            let ended = child.end();
+            assert_eq!(ended.status.signal(), Some(6), "{}", ended.stderr);
+            assert!(
+                ended.stderr.contains("the others went on"),
+                "{}",
+                ended.stderr
+            );
+        }),
     ]);
 }
 
@@ -477,6 +486,16 @@ fn tasks_that_cannot_be_told_are_left_at_the_end_of_their_thread_and_of_main() {
 }
 
 fn a_panic_in_a_task_ends_the_process_with_its_message() {
+    let task = spawn(|| -> () { panic!("the story ends") });
+    let _never: Result<(), _> = task.join();
+}
+
+fn a_panic_hook_may_wait_before_the_process_ends() {
+    std::panic::set_hook(Box::new(|_| {
+        let child = spawn(|| sleep(Duration::from_micros(100)));
+        child.join().unwrap();
+        eprintln!("the others went on");
+    }));
     let task = spawn(|| -> () { panic!("the story ends") });
     let _never: Result<(), _> = task.join();
 }
