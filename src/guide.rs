@@ -13,6 +13,9 @@ mod tasks {}
 #[doc = include_str!("../docs/guide/time-and-cancelling.md")]
 mod time_and_cancelling {}
 
+#[doc = include_str!("../docs/guide/unwinding.md")]
+mod unwinding {}
+
 #[doc = include_str!("../docs/guide/sockets.md")]
 mod sockets {}
 

@@ -5,6 +5,10 @@ mod children;
 use children::Running;
 use multitask::{sleep, spawn, task, timeout, yield_now, Scheduler};
 use std::os::unix::process::ExitStatusExt;
+use std::panic::{catch_unwind, panic_any, set_hook, take_hook};
+use std::process::exit;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::thread;
 use std::time::Duration;
 
 fn main() {
@@ -97,9 +101,77 @@ fn main() {
                     ended.status,
                     ended.stderr
                 );
+                for part in ["in a destructor\n", "panic in a destructor during cleanup"] {
+                    assert!(ended.stderr.contains(part), "{}", ended.stderr);
+                }
             }
         ),
+        case!(
+            a_panic_in_a_destructor_that_has_waited_aborts_as_in_a_thread,
+            |child| {
+                let ended = child.end();
+                assert_eq!(ended.status.signal(), Some(6), "{}", ended.stderr);
+                let explained = "panic in a destructor during cleanup";
+                assert!(ended.stderr.contains(explained), "{}", ended.stderr);
+            }
+        ),
+        case!(
+            a_panic_hook_may_wait_and_other_tasks_panic_meanwhile,
+            |child| {
+                let ended = child.end();
+                assert!(ended.status.success(), "{}", ended.stderr);
+            }
+        ),
+        case!(exit_works_in_a_task_of_any_worker, exits_with_7),
+        case!(exit_works_while_tasks_stand_in_destructors, exits_with_7),
+        case!(
+            main_may_return_while_tasks_stand_in_destructors,
+            Running::succeeds
+        ),
+        case!(
+            main_may_return_while_a_leaked_scheduler_has_workers_at_work,
+            Running::succeeds
+        ),
+        case!(
+            a_drop_gives_up_on_tasks_that_swallow_their_cancelling_for_ever,
+            |child| gives_up(child, &["yields", "sleeps", "in a scope", "owner"])
+        ),
+        case!(a_drop_gives_up_on_them_on_every_worker, |child| gives_up(
+            child,
+            &["on 0", "on 1", "on 2"]
+        )),
+        case!(
+            a_drop_waits_for_a_destructor_though_a_task_swallows_its_cancelling,
+            |child| gives_up(child, &["swallows"])
+        ),
+        case!(
+            a_drop_waits_for_a_shield_though_a_task_swallows_its_cancelling,
+            |child| gives_up(child, &["swallows"])
+        ),
+        case!(
+            a_drop_lets_a_task_swallow_its_cancelling_ten_thousand_times,
+            Running::succeeds
+        ),
     ]);
+}
+
+fn exits_with_7(child: Running) {
+    let ended = child.end();
+    assert_eq!(ended.status.code(), Some(7), "{}", ended.stderr);
+}
+
+/// It ends well, and says that it gave up on tasks of these names, and of no others.
+fn gives_up(child: Running, names: &[&str]) {
+    let ended = child.end();
+    assert!(ended.status.success(), "{}", ended.stderr);
+    let mut lines = ended.stderr.lines();
+    let headline = lines.next().unwrap_or_default();
+    assert!(headline.contains("abandoned"), "{}", ended.stderr);
+    assert_eq!(lines.count(), names.len(), "{}", ended.stderr);
+    for name in names {
+        let title = format!("task '{name}' (#");
+        assert!(ended.stderr.contains(&title), "{name}: {}", ended.stderr);
+    }
 }
 
 fn named(name: &str) -> task::Builder {
@@ -297,4 +369,215 @@ fn a_panic_in_a_destructor_during_cancel_aborts_as_in_a_thread() {
     yield_now();
     bomb.cancel();
     let _ = bomb.join();
+}
+
+fn a_panic_in_a_destructor_that_has_waited_aborts_as_in_a_thread() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            sleep(Duration::from_micros(50));
+            yield_now();
+            panic!("in a destructor");
+        }
+    }
+    // Beside others of its kind that stand in destructors, and end well.
+    for _ in 0..3 {
+        spawn(|| {
+            let _waits = Unwinds(|| sleep(Duration::from_micros(10)));
+            panic!("caught by nobody");
+        });
+    }
+    let bomb = spawn(|| {
+        let _bomb = Bomb;
+        panic!("the first");
+    });
+    let _: Result<(), _> = bomb.join();
+}
+
+/// Calls a closure when it is dropped, which is to be by unwinding.
+struct Unwinds<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for Unwinds<F> {
+    fn drop(&mut self) {
+        assert!(thread::panicking());
+        (self.0)();
+    }
+}
+
+fn a_panic_hook_may_wait_and_other_tasks_panic_meanwhile() {
+    static HOOKED: AtomicUsize = AtomicUsize::new(0);
+    set_hook(Box::new(|_| {
+        sleep(Duration::from_micros(100));
+        yield_now();
+        HOOKED.fetch_add(1, SeqCst);
+    }));
+    let tasks: Vec<_> = (0..20_usize)
+        .map(|n| {
+            spawn(move || {
+                let _waits = Unwinds(yield_now);
+                panic_any(n)
+            })
+        })
+        .collect();
+    let cancelled = spawn(|| {
+        let _waits = Unwinds(|| sleep(Duration::from_micros(100)));
+        task::park();
+    });
+    yield_now();
+    cancelled.cancel();
+    for (n, task) in tasks.into_iter().enumerate() {
+        let panic: Result<(), _> = task.join();
+        assert_eq!(panic.unwrap_err().into_panic().downcast_ref(), Some(&n));
+    }
+    assert!(cancelled.join().unwrap_err().is_cancelled());
+    drop(take_hook());
+    assert_eq!(HOOKED.load(SeqCst), 20);
+    assert!(!thread::panicking());
+}
+
+fn exit_works_in_a_task_of_any_worker() {
+    let scheduler = Scheduler::builder().workers(3).build().unwrap();
+    for worker in 0..3 {
+        scheduler.spawn_on(worker, || loop {
+            yield_now();
+        });
+    }
+    scheduler.spawn_on(2, || {
+        yield_now();
+        exit(7)
+    });
+    scheduler.run().unwrap();
+}
+
+fn exit_works_while_tasks_stand_in_destructors() {
+    stand_in_a_destructor();
+    spawn(|| {
+        yield_now();
+        exit(7)
+    });
+    multitask::run().unwrap();
+}
+
+fn main_may_return_while_tasks_stand_in_destructors() {
+    stand_in_a_destructor();
+}
+
+/// Leaves a task of the default scheduler in a destructor that waits for ever.
+fn stand_in_a_destructor() {
+    let task = spawn(|| {
+        let _waits = Unwinds(task::park);
+        task::park();
+    });
+    yield_now();
+    task.cancel();
+    yield_now();
+    assert!(!task.is_finished());
+}
+
+fn main_may_return_while_a_leaked_scheduler_has_workers_at_work() {
+    let scheduler = Scheduler::builder().workers(3).build().unwrap();
+    for worker in 0..3 {
+        scheduler.spawn_on(worker, || loop {
+            yield_now();
+            sleep(Duration::from_micros(10));
+        });
+    }
+    scheduler.turn(None).unwrap();
+    std::mem::forget(scheduler);
+}
+
+/// A task that catches whatever ends its wait.
+fn swallow(wait: fn()) {
+    loop {
+        let _swallowed = catch_unwind(wait);
+    }
+}
+
+fn a_drop_gives_up_on_tasks_that_swallow_their_cancelling_for_ever() {
+    let scheduler = Scheduler::new().unwrap();
+    let spawn = |name, f: fn()| named(name).spawn_on(&scheduler, f).unwrap();
+    let handles = [
+        spawn("yields", || swallow(yield_now)),
+        spawn("sleeps", || swallow(|| sleep(Duration::from_secs(1)))),
+        spawn("owner", || {
+            task::scope(|s| {
+                let inner = named("in a scope").spawn_scoped(s, || swallow(task::park));
+                inner.unwrap();
+            });
+        }),
+    ];
+    let ends = spawn("ends", task::park);
+    let other = ends.task().clone();
+    for _ in 0..3 {
+        scheduler.turn(Some(Duration::ZERO)).unwrap();
+    }
+    drop(scheduler);
+    for handle in handles.into_iter().chain([ends]) {
+        assert!(handle.is_finished());
+        handle.task().unpark();
+        assert!(handle.join().unwrap_err().is_cancelled());
+    }
+    // What becomes of those that were given up is nobody else's concern.
+    other.unpark();
+    let next = Scheduler::new().unwrap();
+    assert_eq!(next.block_on(|| multitask::spawn(|| 5).join().unwrap()), 5);
+}
+
+fn a_drop_gives_up_on_them_on_every_worker() {
+    let scheduler = Scheduler::builder().workers(3).build().unwrap();
+    let handles: Vec<_> = (0..3)
+        .map(|worker| {
+            scheduler.spawn_on(worker, move || {
+                let name = named(&format!("on {worker}"));
+                name.spawn_local(|| swallow(|| sleep(Duration::from_millis(1))))
+                    .unwrap()
+            })
+        })
+        .map(|spawner| spawner.join().unwrap())
+        .collect();
+    scheduler.turn(Some(Duration::from_millis(1))).unwrap();
+    drop(scheduler);
+    for handle in handles {
+        assert!(handle.join().unwrap_err().is_cancelled());
+    }
+}
+
+fn a_drop_waits_for_a_destructor_though_a_task_swallows_its_cancelling() {
+    beside_one_who_swallows(|work| {
+        let _waits = Unwinds(work);
+        task::park();
+    });
+}
+
+fn a_drop_waits_for_a_shield_though_a_task_swallows_its_cancelling() {
+    beside_one_who_swallows(task::shield);
+}
+
+/// Drops a scheduler while a task does some work that takes longer than another is borne with that swallows.
+fn beside_one_who_swallows(task: fn(fn())) {
+    static DONE: AtomicUsize = AtomicUsize::new(0);
+    fn work() {
+        sleep(Duration::from_millis(400));
+        DONE.fetch_add(1, SeqCst);
+    }
+    let scheduler = Scheduler::new().unwrap();
+    let swallows = named("swallows").spawn_on(&scheduler, || swallow(yield_now));
+    scheduler.spawn(move || task(work));
+    scheduler.turn(None).unwrap();
+    drop(scheduler);
+    assert_eq!(DONE.load(SeqCst), 1);
+    assert!(swallows.unwrap().join().unwrap_err().is_cancelled());
+}
+
+fn a_drop_lets_a_task_swallow_its_cancelling_ten_thousand_times() {
+    let scheduler = Scheduler::new().unwrap();
+    let patient = scheduler.spawn(|| {
+        for _ in 0..10_000 {
+            assert!(catch_unwind(task::park).is_err());
+        }
+        5
+    });
+    scheduler.turn(None).unwrap();
+    drop(scheduler);
+    assert_eq!(patient.join().unwrap(), 5);
 }

@@ -4,10 +4,10 @@ mod common;
 
 use common::{ends, scheduler, settle, Drops, OnDrop, LONG};
 use multitask::{sleep, spawn, task, timeout, yield_now, Scheduler, Timeout};
-use std::cell::Cell;
-use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::cell::{Cell, OnceCell};
+use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+use std::sync::{mpsc, Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -272,5 +272,206 @@ fn many_threads_set_unwindings_aside_at_once() {
         threads
             .into_iter()
             .for_each(|thread| thread.join().unwrap());
+    });
+}
+
+// ---- panics ----
+
+#[test]
+fn a_panic_arrives_as_it_was_thrown_though_destructors_wait_on_its_way() {
+    ends(|| {
+        let scheduler = scheduler();
+        let panics: Vec<_> = (0..50)
+            .map(|n| {
+                scheduler.spawn(move || {
+                    let _joins = OnDrop(|| assert_eq!(spawn(|| 5).join().unwrap(), 5));
+                    let _sleeps = OnDrop(|| sleep(Duration::from_micros(n % 7)));
+                    let _yields = OnDrop(yield_now);
+                    if n % 10 == 0 {
+                        panic!("number {n}");
+                    }
+                    resume_unwind(Box::new(n))
+                })
+            })
+            .collect();
+        scheduler.run().unwrap();
+        for (n, task) in (0..).zip(panics) {
+            let panic: Result<(), _> = task.join();
+            let panic = panic.unwrap_err().into_panic();
+            match panic.downcast_ref::<u64>() {
+                Some(&thrown) => assert_eq!(thrown, n),
+                None => assert_eq!(panic.downcast_ref(), Some(&format!("number {n}"))),
+            }
+        }
+    });
+}
+
+#[test]
+fn a_panic_of_one_task_and_a_destructor_in_which_another_waits_know_nothing_of_each_other() {
+    ends(|| {
+        let scheduler = scheduler();
+        for panics_first in [false, true] {
+            let cancelled = (!panics_first).then(|| standing_in_a_destructor(&scheduler));
+            let waits = scheduler.spawn(|| {
+                let _waits = OnDrop(task::park);
+                panic!("first");
+            });
+            settle(&scheduler);
+            let panics = scheduler.spawn(|| -> () { panic!("second") });
+            let calm = scheduler.spawn(thread::panicking);
+            settle(&scheduler);
+            assert!(!waits.is_finished() && !thread::panicking());
+            assert_eq!(panics.join().unwrap_err().message(), Some("second"));
+            assert!(!calm.join().unwrap());
+            waits.task().unpark();
+            settle(&scheduler);
+            let first: Result<(), _> = waits.join();
+            assert_eq!(first.unwrap_err().message(), Some("first"));
+            if let Some(cancelled) = cancelled {
+                cancelled.task().unpark();
+                scheduler.run().unwrap();
+                assert!(cancelled.join().unwrap_err().is_cancelled());
+            }
+        }
+    });
+}
+
+#[test]
+fn a_panic_in_a_destructor_while_nothing_unwinds_is_the_task_s_and_the_other_destructors_run() {
+    let scheduler = scheduler();
+    let drops = Drops::default();
+    for waits in [false, true] {
+        let one = drops.one();
+        let before = drops.count();
+        let task = scheduler.spawn(move || {
+            let _one = one;
+            let _waits = OnDrop(yield_now);
+            let _panics = OnDrop(|| {
+                if waits {
+                    yield_now();
+                }
+                panic!("in a destructor");
+            });
+        });
+        scheduler.run().unwrap();
+        let panic = task.join().unwrap_err();
+        assert_eq!(panic.message(), Some("in a destructor"));
+        assert_eq!(drops.count(), before + 1);
+    }
+}
+
+// ---- schedulers that go in odd places ----
+
+#[test]
+fn a_scheduler_that_goes_with_a_task_that_unwinds_ends_its_own_tasks_as_anywhere() {
+    ends(|| {
+        let outer = scheduler();
+        let drops = Drops::default();
+        let one = drops.one();
+        let holder = outer.spawn_local(move || {
+            let inner = scheduler();
+            inner.spawn(move || {
+                let mut one = Some(one);
+                let _waits = OnDrop(move || {
+                    assert!(thread::panicking());
+                    // The others of this one are calm.
+                    assert!(
+                        timeout(Duration::from_micros(50), || spawn(thread::panicking)
+                            .join())
+                        .is_ok_and(|refused| refused.is_err())
+                    );
+                    sleep(Duration::from_micros(50));
+                    drop(one.take());
+                });
+                loop {
+                    yield_now();
+                }
+            });
+            inner.turn(Some(Duration::ZERO)).unwrap();
+            let _outer_waits_too = OnDrop(yield_now);
+            panic!("with a scheduler in its frame");
+        });
+        outer.run().unwrap();
+        let panic: Result<(), _> = holder.join();
+        let panic = panic.unwrap_err();
+        assert_eq!(panic.message(), Some("with a scheduler in its frame"));
+        assert_eq!(drops.count(), 1);
+    });
+}
+
+#[test]
+fn a_scheduler_dropped_by_a_task_of_its_own_cancels_the_others_and_goes_on_below() {
+    ends(|| {
+        for workers in [1, 3] {
+            let built = Scheduler::builder().workers(workers).build();
+            let owner = Rc::new(built.unwrap());
+            let (own, handle, drops) = (owner.clone(), owner.handle(), Drops::default());
+            let one = drops.one();
+            let other = owner.spawn(move || {
+                let mut one = Some(one);
+                let _slow = OnDrop(move || {
+                    sleep(Duration::from_micros(50));
+                    drop(one.take());
+                });
+                loop {
+                    yield_now();
+                }
+            });
+            let elsewhere = owner.spawn_on(workers - 1, || loop {
+                sleep(Duration::from_micros(50));
+            });
+            let last = owner.spawn_local(move || {
+                yield_now();
+                drop(own);
+                // It was spared, but nothing begins here any more.
+                yield_now();
+                let late: Result<(), _> = spawn(|| panic!("it began")).join();
+                assert!(late.unwrap_err().is_cancelled());
+                5
+            });
+            drop(owner);
+            // These run the loop, which no scheduler owns.
+            assert_eq!(last.join().unwrap(), 5);
+            assert!(elsewhere.join().unwrap_err().is_cancelled());
+            assert!(other.join().unwrap_err().is_cancelled());
+            assert_eq!(drops.count(), 1);
+            assert!(handle.spawn(|| ()).join().unwrap_err().is_cancelled());
+        }
+    });
+}
+
+#[test]
+fn a_scheduler_in_a_thread_local_ends_its_tasks_when_the_thread_does() {
+    ends(|| {
+        thread_local! {
+            static EARLY: Rc<Cell<u32>> = Rc::default();
+            static KEPT: OnceCell<Scheduler> = const { OnceCell::new() };
+            static LATE: Rc<Cell<u32>> = Rc::default();
+        }
+        for _ in 0..20 {
+            let (tell, told) = mpsc::channel();
+            thread::spawn(move || {
+                // Of the two, one is gone before the scheduler is, and one after it.
+                EARLY.with(|early| early.set(1));
+                KEPT.with(|kept| kept.set(scheduler()).unwrap());
+                LATE.with(|late| late.set(1));
+                KEPT.with(|kept| {
+                    let kept = kept.get().unwrap();
+                    kept.spawn_local(move || {
+                        let _waits = OnDrop(move || {
+                            sleep(Duration::from_micros(20));
+                            let seen = [EARLY.try_with(|_| ()), LATE.try_with(|_| ())];
+                            tell.send(seen.map(|seen| seen.is_ok())).unwrap();
+                        });
+                        task::park();
+                    });
+                    settle(kept);
+                });
+            })
+            .join()
+            .unwrap();
+            let seen = told.recv().expect("its destructor ran");
+            assert_ne!(seen[0], seen[1]);
+        }
     });
 }

@@ -23,7 +23,7 @@ use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// Room for unwinding through three frames.
+/// Room for unwinding through a few frames.
 const STACK: usize = 64 << 10;
 
 struct Spare(Fiber);
@@ -45,10 +45,11 @@ static STORE: Mutex<Store> = Mutex::new(Store {
 
 /// Makes the calling thread one that does not panic; returns what `take_up` needs to undo that.
 ///
-/// If there is no memory for it, nothing is set aside: then it is as if all stacks of the thread were unwinding.
+/// If there is no memory for it, nothing is set aside: then it is as if all stacks of the thread were unwinding. Where
+/// nothing unwinds there is but a panic hook that waits; the process ends after it.
 #[inline]
 pub(super) fn set_aside() -> u16 {
-    if thread::panicking() {
+    if cfg!(panic = "unwind") && thread::panicking() {
         set_aside_all()
     } else {
         0
@@ -118,11 +119,21 @@ fn body(switch: Switch) {
             unsafe { self.0.suspend() };
         }
     }
-    loop {
+    /// Its frame is where the panic begins, before the stop. It is not used after.
+    #[inline(never)]
+    fn panic() -> ! {
+        resume_unwind(Box::new(()))
+    }
+    /// Its frame is where the panic ends, after the stop. It does nothing with a thread-local before.
+    #[inline(never)]
+    fn catch(switch: Switch) {
         let _caught = catch_unwind(AssertUnwindSafe(|| {
             let _pause = Pause(switch);
-            resume_unwind(Box::new(()))
+            panic()
         }));
+    }
+    loop {
+        catch(switch);
         // SAFETY: this is the fiber that the switch was given to.
         unsafe { switch.suspend() };
     }

@@ -5,6 +5,8 @@ pub(crate) mod choice;
 
 pub(crate) mod scheduler;
 
+mod defiance;
+
 pub(crate) mod park;
 
 mod mates;

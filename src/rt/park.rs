@@ -201,7 +201,7 @@ fn is_interrupted() -> bool {
 }
 
 /// Whether there is something to raise.
-fn is_due(me: &Header) -> bool {
+pub(crate) fn is_due(me: &Header) -> bool {
     is_cancelled(me) || expired(me).is_some()
 }
 

@@ -136,6 +136,16 @@ pub(crate) enum Patience {
     Forever,
 }
 
+impl Patience {
+    pub(crate) fn at_most(self, limit: Instant) -> Self {
+        match self {
+            Patience::None => self,
+            Patience::Until(until) => Patience::Until(until.min(limit)),
+            Patience::Forever => Patience::Until(limit),
+        }
+    }
+}
+
 /// Events taken from the system at once.
 const BATCH: usize = 512;
 const BELL: Token = Token(usize::MAX);

@@ -2,9 +2,13 @@
 //!
 //! 1. A scheduler is dropped on the thread that made it, and its first worker with it. The threads of the others have
 //!    ended before.
+//! 2. If that happens inside of its own loop, in a task that has the last `Rc` of it, say, its worker is leaked: the loop
+//!    goes on below.
 
 use super::crew::Crew;
+use super::defiance::{Watch, PAUSE};
 use super::fibers;
+use super::header::{Header, CX};
 use super::home::Message;
 use super::mates::{Mates, Orders};
 use super::reactor::Patience;
@@ -15,6 +19,7 @@ use std::cell::OnceCell;
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::ptr;
 use std::sync::{Arc, OnceLock};
 use std::thread::available_parallelism;
@@ -59,9 +64,15 @@ pub(crate) const DEFAULT_STACK_SIZE: usize = if cfg!(debug_assertions) {
 ///
 /// Dropping a scheduler cancels the tasks that are left and runs them until they have ended, destructors included.
 /// A task that waits in a destructor for something that can never happen is abandoned with a message on standard
-/// error: it never goes on, and its memory is not used again.
+/// error: it never goes on, and its memory is not used again. So are tasks that go on although they were cancelled, when
+/// nothing else is left for a tenth of a second: those that [catch](std::panic::catch_unwind) the unwinding again and again,
+/// and in a build with `panic = "abort"` those that wait in what cannot fail.
+///
+/// Dropped by a task of its own, a scheduler cancels the others and does not wait: they end if its loop goes on, which it
+/// does for as long as somebody waits for a task of it.
 pub struct Scheduler {
-    worker: Box<Worker>,
+    /// There until it is dropped.
+    worker: ManuallyDrop<Box<Worker>>,
     /// There until it is dropped.
     mates: Option<Mates>,
     crew: Arc<Crew>,
@@ -208,31 +219,47 @@ impl Scheduler {
     /// Ends all tasks; true if that could be done.
     fn wind_up(&self) -> bool {
         self.crew.refuse_others();
-        self.shut_down();
-        match self.worker.run_until(|| self.worker.is_finished()) {
-            Ok(()) => true,
-            Err(_) => {
-                let headline =
-                    "a scheduler was dropped, and these tasks will never end; they are abandoned:";
-                report(format_args!("{}", self.worker.report(headline)));
-                false
-            }
+        self.shut_down(None);
+        // Else whoever defies is ready, here, and the loop comes round by itself.
+        if cfg!(panic = "abort") || self.workers() > 1 {
+            self.worker.hurry(PAUSE);
         }
+        let watch = Watch::new();
+        let is_over = || self.worker.is_finished() || watch.sees_defiance(&self.worker);
+        let why = match self.worker.run_until(is_over) {
+            Ok(()) if self.worker.is_finished() => return true,
+            Ok(()) => "go on although they were cancelled",
+            Err(_) => "will never end",
+        };
+        let headline =
+            format!("a scheduler was dropped, and these tasks {why}; they are abandoned:");
+        report(format_args!("{}", self.worker.report(&headline)));
+        false
     }
 
-    /// Cancels all tasks, and those that come.
-    fn shut_down(&self) {
+    /// Cancels all tasks but the one that is spared, and those that come.
+    fn shut_down(&self, spared: Option<&'static Header>) {
         for home in self.crew.mates() {
-            home.send(Message::Shutdown(None));
+            home.send(Message::Shutdown(spared));
         }
-        self.worker.shut_down(None);
+        self.worker.shut_down(spared);
+    }
+
+    /// Leaves what is below on this thread as it is: by 2 it is leaked.
+    #[cold]
+    fn leave_to_its_loop(&mut self) {
+        self.crew.refuse_others();
+        self.shut_down(CX.with(|cx| cx.task.get()));
+        // The mates go when they have no task; nobody waits for them.
+        self.crew.end();
+        std::mem::forget(self.mates.take());
     }
 
     /// Lets the mates end. A task that came from elsewhere in the last moment may be there; it is cancelled, and what its
     /// destructors wait for may be here.
     fn dismiss(&self, mates: Mates) {
         self.crew.refuse_others();
-        self.shut_down();
+        self.shut_down(None);
         self.crew.end();
         if self
             .worker
@@ -252,6 +279,9 @@ impl Scheduler {
 
 impl Drop for Scheduler {
     fn drop(&mut self) {
+        if self.runs_here() {
+            return self.leave_to_its_loop();
+        }
         // Tasks that were abandoned must not run again, though a late waker may have sent one here.
         if !self.crew.is_haunted() && !self.worker.is_finished() && !self.wind_up() {
             self.abandon();
@@ -260,6 +290,8 @@ impl Drop for Scheduler {
             self.dismiss(mates);
         }
         self.crew.close();
+        // SAFETY: the loop is over, and nothing uses it after this.
+        unsafe { ManuallyDrop::drop(&mut self.worker) };
     }
 }
 
@@ -403,7 +435,7 @@ impl Builder {
         let pinned = orders.pin(0);
         mates.join(&crew);
         let scheduler = Scheduler {
-            worker,
+            worker: ManuallyDrop::new(worker),
             mates: (self.workers > 1).then_some(mates),
             crew,
             _not_send: PhantomData,
@@ -537,7 +569,7 @@ pub(crate) fn with_thread_default<R>(f: impl FnOnce(&Scheduler) -> R) -> io::Res
             || made
         });
         // SAFETY: boxed, and taken out below before it goes.
-        unsafe { set_default(&*scheduler.worker) };
+        unsafe { set_default(&**scheduler.worker) };
         Ok(f(scheduler))
     });
     outcome.unwrap_or_else(|_| {

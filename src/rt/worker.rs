@@ -39,7 +39,7 @@ use std::sync::{mpsc, Arc};
 use std::time::{Duration, Instant};
 
 /// Task runs between two looks at descriptors and timers.
-const QUOTA: u32 = 64;
+pub(super) const QUOTA: u32 = 64;
 /// Tasks put before others in one pass.
 const JUMPS: u32 = 4 * QUOTA;
 /// For how many runs ahead the stack of a task is fetched; for twice as many its header.
@@ -79,6 +79,8 @@ pub(crate) struct Worker {
     next_trim: Cell<Option<Instant>>,
     /// The tasks that are left were abandoned.
     gave_up: Cell<bool>,
+    /// The captain comes round at least so often; see `defiance`.
+    pause: Cell<Option<Duration>>,
     /// The loop runs on this thread, here or below other loops.
     entered: Cell<bool>,
     share: Share,
@@ -142,6 +144,24 @@ pub(crate) struct Counts {
     pub(crate) others: usize,
 }
 
+/// How a worker stands while its scheduler is dropped; see `defiance`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stand {
+    /// All tasks that have begun and not ended defy.
+    pub(super) defiant: bool,
+    /// How many of its tasks are ready.
+    pub(super) ready: usize,
+    /// How many have ended so far.
+    pub(super) ended: usize,
+}
+
+/// Whether a task, which stands still, goes on although it was cancelled: see `defiance`.
+fn defies(task: &'static Header) -> bool {
+    let waits_for_others = task.why.get() == Why::Scope && Waiter::current(task).is_some();
+    let unwinds = task.aside.get() != 0;
+    task.cancelled.get() && (waits_for_others || !unwinds && !task.scopes.shielded())
+}
+
 /// A task that has not ended, as reports show it.
 #[derive(Debug)]
 pub(crate) struct Left {
@@ -200,6 +220,7 @@ impl Worker {
             slice: Cell::new(None),
             next_trim: Cell::new(None),
             gave_up: Cell::new(false),
+            pause: Cell::new(None),
             entered: Cell::new(false),
             share: Share::new(home),
             spin: Spin::new(spin),
@@ -455,7 +476,13 @@ impl Worker {
     /// What `question` answers of each worker of the scheduler; for the captain. Blocks until they have answered, which
     /// those do that have begun when they come round.
     pub(crate) fn ask_all<R: Send + 'static>(&self, question: fn(&Worker) -> R) -> Vec<R> {
+        self.ask(question).into_iter().collect()
+    }
+
+    /// As `ask_all`, for who does not wait: the answers come, and then the channel is closed.
+    pub(super) fn ask<R: Send + 'static>(&self, question: fn(&Worker) -> R) -> mpsc::Receiver<R> {
         let (tell, told) = mpsc::channel();
+        let _we_hold_it = tell.send(question(self));
         let begun = self.crew().has_begun();
         for home in self.crew().mates().iter().filter(|_| begun) {
             let tell = tell.clone();
@@ -465,10 +492,25 @@ impl Worker {
             });
             home.send(Message::Ask(Box::new(errand)));
         }
-        drop(tell);
-        let mut answers = vec![question(self)];
-        answers.extend(told);
-        answers
+        told
+    }
+
+    /// See `defiance`.
+    pub(super) fn stand(&self) -> Stand {
+        let mut defiant = true;
+        // SAFETY: this is the home thread, which only looks.
+        unsafe { self.suspended.for_each(|task| defiant &= defies(task)) };
+        Stand {
+            defiant,
+            // SAFETY: this is the home thread.
+            ready: unsafe { self.home.ready() },
+            ended: self.home.ended(),
+        }
+    }
+
+    /// From now on the loop comes round at least once in a `pause`.
+    pub(super) fn hurry(&self, pause: Duration) {
+        self.pause.set(Some(pause));
     }
 
     /// The life of a mate.
@@ -667,7 +709,7 @@ impl Worker {
         unsafe { self.home.next() }
     }
 
-    fn has_ready(&self) -> bool {
+    pub(super) fn has_ready(&self) -> bool {
         // SAFETY: this is the home thread.
         unsafe { self.home.ready() > 0 }
     }
@@ -683,6 +725,8 @@ impl Worker {
                 return;
             };
             match message {
+                // Who was abandoned stands still for ever, though another may have woken him in time.
+                Message::Wake(_) if self.gave_up.get() => {}
                 // SAFETY: this is the home thread.
                 Message::Wake(task) => unsafe { self.home.push(task) },
                 Message::Spawn(task) => self.take_in(task, false),
@@ -768,7 +812,7 @@ impl Worker {
 
     /// How long to poll, and whether nothing but another thread could end it.
     fn patience(&self, doubt: Duration) -> (Patience, bool) {
-        match self.nearest(Patience::Forever) {
+        let (patience, hopeless) = match self.nearest(Patience::Forever) {
             // A mate judges nothing: it waits until it is rung.
             Patience::Forever if !self.share.is_captain() => {
                 (Patience::Forever, self.home.waiting_io.get() == 0)
@@ -777,6 +821,10 @@ impl Worker {
                 (Patience::Until(Instant::now() + doubt), true)
             }
             patience => (patience, false),
+        };
+        match self.pause.get().map(|pause| Instant::now() + pause) {
+            Some(pause) => (patience.at_most(pause), hopeless),
+            None => (patience, hopeless),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::base::lock::Lock;
 use crate::error::{panic_message, report, JoinError};
 use crate::rt::group::Group;
 use crate::rt::header::{Birth, Header, Why};
-use crate::rt::park::{interrupt_if_due, me, park, Mode};
+use crate::rt::park::{interrupt_if_due, is_due, me, park, Mode};
 use crate::rt::unwind::target_of;
 use crate::rt::waiter::Waiter;
 use crate::rt::worker::{cancel, cancel_here};
@@ -25,6 +25,8 @@ use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe, Location};
 use std::process::abort;
 use std::ptr;
 use std::time::{Duration, Instant};
+
+const NEVER_UNWINDS: bool = cfg!(panic = "abort");
 
 /// Calls `f` with a scope in which tasks can be spawned that borrow from the caller, and waits until all of them have ended.
 /// As `std::thread::scope`.
@@ -219,12 +221,16 @@ impl<'scope> Scope<'scope, '_> {
     }
 
     /// Runs a member's closure, on the member's stack.
-    fn run<T>(&self, f: impl FnOnce() -> T) -> T {
+    fn run<T>(&self, f: impl FnOnce() -> Option<T>) -> Option<T> {
         let member = Member {
             task: me(),
             links: Links::new(),
         };
         let _running = self.enlist(&member);
+        // Else it has not come so far.
+        if NEVER_UNWINDS && is_due(member.task) {
+            return None;
+        }
         f()
     }
 
@@ -290,6 +296,10 @@ impl<'scope> Scope<'scope, '_> {
     fn wait(&self) {
         // A scope has no error of its own: who is interrupted where he cannot unwind waits again, and for real then.
         while !self.group.is_empty() {
+            // In a build in which nothing unwinds, the tasks of the scope hear here of what ends it.
+            if NEVER_UNWINDS && is_due(me()) {
+                self.cancel();
+            }
             let waiter = Waiter::here();
             if !self.group.set_waiter(waiter) {
                 let retracted = waiter.retract();
