@@ -899,7 +899,9 @@ fn tasks_left_at_the_end_of_a_thread_are_cancelled_for_their_joiners() {
 fn a_task_abandoned_at_the_end_of_its_thread_never_goes_on() {
     ends(|| {
         static WENT_ON: AtomicUsize = AtomicUsize::new(0);
-        const TASKS: usize = 500;
+        // Their stacks are never given back: not so many, nor so large, that there are none for the other tests.
+        const TASKS: usize = 100;
+        const STACK: usize = 16 << 10;
         for _ in 0..100 {
             let (give, take) = mpsc::channel();
             let owner = thread::spawn(move || {
@@ -907,7 +909,8 @@ fn a_task_abandoned_at_the_end_of_its_thread_never_goes_on() {
                     task::park();
                     WENT_ON.fetch_add(1, SeqCst);
                 };
-                let parked: Vec<_> = (0..TASKS).map(|_| spawn(body).task().clone()).collect();
+                let small = || task::Builder::new().stack_size(STACK).spawn(body).unwrap();
+                let parked: Vec<_> = (0..TASKS).map(|_| small().task().clone()).collect();
                 yield_now();
                 give.send(parked).unwrap();
             });

@@ -311,7 +311,7 @@ fn no_workers_or_far_too_many_are_refused() {
     }
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(multitask_portable)))]
 #[test]
 fn pinned_workers_stay_on_one_processor_each() {
     fn allowed() -> String {
@@ -390,7 +390,7 @@ fn a_thousand_connections_accepted_one_by_one_are_no_worse_than_60_40_over_two_w
 }
 
 /// Where the workers of a scheduler may run that pins them.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(multitask_portable)))]
 fn processors_of_pinned(workers: usize) -> Vec<String> {
     let builder = Scheduler::builder().workers(workers).pin_workers(true);
     let scheduler = builder.build().unwrap();
@@ -408,7 +408,7 @@ fn processors_of_pinned(workers: usize) -> Vec<String> {
     asked.into_iter().map(|task| task.join().unwrap()).collect()
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(multitask_portable)))]
 #[test]
 fn a_thread_that_is_pinned_pins_the_workers_of_its_next_scheduler_as_those_of_the_first() {
     let (first, second) = ends(|| (processors_of_pinned(2), processors_of_pinned(2)));

@@ -10,6 +10,11 @@
 //! 5. What Linux alone has is a pair of whole files with equal signatures, the module `beyond`: `linux.rs`, and `portable.rs`
 //!    for all other systems. `--cfg multitask_portable` takes the second on Linux as well, so that tests can run it.
 
+#[cfg(not(unix))]
+compile_error!(
+    "multitask needs a Unix system: descriptors that can be polled, `mmap`, `sigaction`"
+);
+
 #[cfg(all(
     any(target_os = "linux", target_os = "android"),
     not(multitask_portable)
