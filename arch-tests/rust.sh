@@ -31,22 +31,25 @@ get_rust() {
     echo "== Debian's compiler, for want of rustup's standard library for $target"
     [[ -e $root/complete ]] || unpack_compiler "$root"
     [[ -z $debian || -e $root/complete-$debian ]] || unpack_library "$root" "$debian"
-    local path
-    path=$(echo "$root"/usr/lib/x86_64-linux-gnu "$root"/usr/lib/llvm-*/lib)
-    export RUSTC=$root/usr/bin/rustc RUSTDOC=$root/usr/bin/rustdoc LD_LIBRARY_PATH=${path// /:}
+    export RUSTC=$root/usr/bin/rustc RUSTDOC=$root/usr/bin/rustdoc LD_LIBRARY_PATH=$root/usr/lib/x86_64-linux-gnu
     export CARGO_TARGET_DIR=$PWD/target/arch-tests/debian
     [[ -n $debian ]] || export RUSTC_BOOTSTRAP=1 CARGO_UNSTABLE_BUILD_STD=std,panic_unwind
 }
 
 unpack_compiler() {
-    local root=$1 wanted=(rustc-web libstd-rust-web-dev rust-web-src)
+    local root=$1 library llvm
     apt update
-    mapfile -t -O "${#wanted[@]}" wanted < <(apt-cache depends rustc-web libstd-rust-web-dev |
-        sed -n 's/^ *Depends: \(libstd-rust-web-[0-9.]*\|libllvm[0-9.]*\)$/\1/p' | sort -u)
+    library=$(needs_of libstd-rust-web-dev | grep -m1 '^libstd-rust-web-')
+    llvm=$(needs_of "$library" | grep -m1 '^libllvm')
     mkdir -p "$root/host"
-    (cd "$root/host" && apt download "${wanted[@]}")
+    (cd "$root/host" && apt download rustc-web libstd-rust-web-dev rust-web-src "$library" "$llvm")
     unpack "$root/host" "$root"
     touch "$root/complete"
+}
+
+# The packages that a package depends on.
+needs_of() {
+    apt-cache depends "$1" | sed -n 's/^ *Depends: //p'
 }
 
 # Asked for as that processor's own machine would ask, with lists apart from this machine's.
