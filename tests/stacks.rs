@@ -2,7 +2,7 @@
 
 use multitask::{sleep, task, yield_now, Scheduler};
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Resident bytes of this process.
 #[cfg(all(target_os = "linux", not(multitask_portable)))]
@@ -39,7 +39,7 @@ fn the_stacks_of_a_burst_go_back_to_the_system_when_they_stay_unused() {
         "2,000 stacks of 40 KiB were touched: {peak}"
     );
 
-    let start = Instant::now();
+    let start = std::time::Instant::now();
     scheduler.block_on(|| {
         while resident().saturating_sub(before) > peak / 4 {
             assert!(

@@ -190,6 +190,9 @@ impl<T: AsFd> Fd<T> {
             let room = file::PIPE_BUF - piece.len();
             piece.extend_from_slice(&buf[..buf.len().min(room)]);
         }
+        if piece.is_empty() {
+            return file::write(fd, bufs);
+        }
         loop {
             self.wait_for_room(deadline)?;
             match blocking::write(fd.try_clone_to_owned()?, piece.clone(), deadline) {
@@ -287,6 +290,8 @@ impl<T: AsFd> Fd<T> {
         let fd = self.inner.as_fd();
         match without_waiting(&self.read_waits, || file::read_nowait(fd, bufs, None)) {
             Some(done) => done,
+            // No bytes are there at once.
+            None if bufs.iter().all(|buf| buf.is_empty()) => file::read(fd, bufs),
             None if ready(fd, Interests::READABLE)?.is_some() => file::read(fd, bufs),
             None => Err(ErrorKind::WouldBlock.into()),
         }
