@@ -4,7 +4,7 @@ mod children;
 #[path = "common/children.rs"]
 mod common_children;
 
-use children::Running;
+use children::{Running, SEES_DEADLOCKS};
 use common_children::{exists, without_pidfd};
 use multitask::net::TcpListener;
 use multitask::process::{Command, Stdio};
@@ -262,6 +262,9 @@ fn who_waits_for_a_child_is_not_taken_for_deadlocked() {
     wait();
     without_pidfd();
     wait();
+    if !SEES_DEADLOCKS {
+        return;
+    }
     // A thread that has nobody left to look at does not hide a real one.
     let scheduler = Scheduler::new().unwrap();
     scheduler.spawn(task::park);

@@ -3,7 +3,7 @@
 mod children;
 mod common;
 
-use children::Running;
+use children::{Running, SEES_DEADLOCKS};
 use common::OnDrop;
 use multitask::net::{TcpListener, TcpStream};
 use multitask::sync::{self, mpsc as channels, oneshot, Queue};
@@ -22,6 +22,10 @@ use std::time::{Duration, Instant};
 const BEYOND_DOUBT: Duration = Duration::from_millis(60);
 
 fn main() {
+    if !SEES_DEADLOCKS {
+        println!("all cases skipped: no deadlock is seen on this system");
+        return;
+    }
     children::main(&[
         case!(
             run_names_every_task_its_place_and_what_it_waits_for,

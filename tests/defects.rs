@@ -391,7 +391,7 @@ mod wall_clock {
         let answer = unsafe { the_real_one()(clock, time) };
         if clock == libc::CLOCK_REALTIME && answer == 0 {
             // SAFETY: it was just filled in.
-            unsafe { (*time).tv_sec += FORWARD.load(SeqCst) };
+            unsafe { (*time).tv_sec += FORWARD.load(SeqCst) as libc::time_t };
         }
         answer
     }

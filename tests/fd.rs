@@ -576,6 +576,7 @@ fn vectored_calls_fill_and_empty_several_buffers_at_once() {
     scheduler.block_on(|| {
         let parts = [IoSlice::new(b"ab"), IoSlice::new(b""), IoSlice::new(b"cde")];
         assert_eq!(writer.write_vectored(&parts).unwrap(), 5);
+        assert_eq!(writer.write(&[]).unwrap(), 0);
         let (mut one, mut two) = ([0; 3], [0; 3]);
         let mut bufs = [IoSliceMut::new(&mut one), IoSliceMut::new(&mut two)];
         assert_eq!(reader.read_vectored(&mut bufs).unwrap(), 5);

@@ -2,7 +2,7 @@
 
 mod children;
 
-use children::Running;
+use children::{Running, SEES_DEADLOCKS};
 use multitask::{sleep, spawn, task, timeout, yield_now, Scheduler};
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{catch_unwind, panic_any, set_hook, take_hook};
@@ -223,6 +223,9 @@ fn a_report_that_cannot_be_written_harms_nobody() {
     scheduler.run().unwrap();
     drop(ended);
     assert_eq!(other.join().unwrap(), 5);
+    if !SEES_DEADLOCKS {
+        return;
+    }
     // Abandoned with a message, for its destructor waits for ever.
     let stuck = scheduler.spawn(|| {
         struct Stuck;

@@ -2,10 +2,10 @@
 
 use multitask::{sleep, task, yield_now, Scheduler};
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Resident bytes of this process.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(multitask_portable)))]
 fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").expect("/proc is mounted");
     let line = status
@@ -24,7 +24,7 @@ fn deep() {
     black_box(&buffer);
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(multitask_portable)))]
 #[test]
 fn the_stacks_of_a_burst_go_back_to_the_system_when_they_stay_unused() {
     let scheduler = Scheduler::new().expect("descriptors");
@@ -39,7 +39,7 @@ fn the_stacks_of_a_burst_go_back_to_the_system_when_they_stay_unused() {
         "2,000 stacks of 40 KiB were touched: {peak}"
     );
 
-    let start = Instant::now();
+    let start = std::time::Instant::now();
     scheduler.block_on(|| {
         while resident().saturating_sub(before) > peak / 4 {
             assert!(

@@ -791,6 +791,7 @@ fn a_write_that_times_out_says_so_and_leaves_the_stream_usable() {
         writer.set_write_timeout(Some(SHORT)).unwrap();
         assert_timed_out::<()>(Err(fill(&mut writer)));
         let drain = spawn(move || io::copy(&mut reader, &mut io::sink()).unwrap());
+        writer.set_write_timeout(None).unwrap();
         writer.write_all(&vec![0; 1 << 20]).unwrap();
         drop(writer);
         assert!(drain.join().unwrap() > 1 << 20);

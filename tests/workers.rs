@@ -143,7 +143,14 @@ fn shutdown_names_the_tasks_of_every_worker_that_have_not_ended_and_no_others() 
             let last = workers - 1;
             let meek = handle.spawn_on(last, || sleep(LONG));
             let stays = [0, last].map(|worker| stubborn(&handle, &format!("on {worker}"), worker));
-            let left = handle.shutdown(Instant::now() + SHORT).unwrap_err();
+            // On a machine that has other things to do the time may be up before the meek one has ended.
+            let mut limits = std::iter::successors(Some(SHORT), |limit| Some(*limit * 2));
+            let left = limits.find_map(|limit| {
+                let ended = meek.is_finished();
+                let left = handle.shutdown(Instant::now() + limit).unwrap_err();
+                ended.then_some(left)
+            });
+            let left = left.expect("the limits go on for ever");
             assert!(left.silent_workers().is_empty());
             let mut names: Vec<_> = left.tasks().iter().filter_map(|task| task.name()).collect();
             names.sort_unstable();
@@ -311,7 +318,7 @@ fn no_workers_or_far_too_many_are_refused() {
     }
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(multitask_portable)))]
 #[test]
 fn pinned_workers_stay_on_one_processor_each() {
     fn allowed() -> String {
@@ -390,7 +397,7 @@ fn a_thousand_connections_accepted_one_by_one_are_no_worse_than_60_40_over_two_w
 }
 
 /// Where the workers of a scheduler may run that pins them.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(multitask_portable)))]
 fn processors_of_pinned(workers: usize) -> Vec<String> {
     let builder = Scheduler::builder().workers(workers).pin_workers(true);
     let scheduler = builder.build().unwrap();
@@ -408,7 +415,7 @@ fn processors_of_pinned(workers: usize) -> Vec<String> {
     asked.into_iter().map(|task| task.join().unwrap()).collect()
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(multitask_portable)))]
 #[test]
 fn a_thread_that_is_pinned_pins_the_workers_of_its_next_scheduler_as_those_of_the_first() {
     let (first, second) = ends(|| (processors_of_pinned(2), processors_of_pinned(2)));

@@ -2,6 +2,9 @@
 
 use std::arch::{asm, naked_asm};
 
+/// What a register holds.
+pub type Word = u64;
+
 /// x19 to x29, and the low halves of v8 to v15.
 pub const SAVED: usize = 19;
 
@@ -12,8 +15,8 @@ pub const SAVED: usize = 19;
 /// The pointers are valid, and `call` returns: nothing can unwind through here.
 #[unsafe(naked)]
 pub unsafe extern "C" fn hold(
-    patterns: *const [u64; SAVED],
-    found: *mut [u64; SAVED],
+    patterns: *const [Word; SAVED],
+    found: *mut [Word; SAVED],
     call: extern "C" fn(),
 ) {
     naked_asm!(

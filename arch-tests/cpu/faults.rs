@@ -204,7 +204,7 @@ const SURVIVED: i32 = 43;
 /// Runs a process through the ending of this name.
 fn end_of(ending: &str) -> Output {
     assert!(ENDINGS.iter().any(|(name, _)| *name == ending), "{ending}");
-    this_program()
+    Command::new(env::current_exe().unwrap())
         .args([
             "--exact",
             "faults::child",
@@ -216,19 +216,6 @@ fn end_of(ending: &str) -> Output {
         .stdin(Stdio::null())
         .output()
         .unwrap()
-}
-
-/// The variable that names the emulator under which the tests run, where they run under one.
-const EMULATOR: &str = "MULTITASK_TEST_EMULATOR";
-
-fn this_program() -> Command {
-    let path = env::current_exe().unwrap();
-    let Some(emulator) = env::var_os(EMULATOR) else {
-        return Command::new(path);
-    };
-    let mut command = Command::new(emulator);
-    command.arg(path);
-    command
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! The floating-point control word is not: it is the thread's, as if all tasks of a worker were one function after the
 //! other. A switch that saved it would cost every task a serialising instruction for what no Rust code may do anyway.
 
-use crate::arch::{self, SAVED};
+use crate::arch::{self, Word, SAVED};
 use crate::in_task;
 use multitask::{spawn, yield_now};
 
@@ -59,7 +59,7 @@ fn a_rounding_mode_set_in_one_task_is_seen_by_the_next() {
 /// Fills the registers with values made from `seed`, makes the call, and compares.
 #[track_caller]
 fn assert_held(seed: u64, call: extern "C" fn()) {
-    let patterns: [u64; SAVED] = std::array::from_fn(|register| pattern(seed, register));
+    let patterns: [Word; SAVED] = std::array::from_fn(|register| pattern(seed, register));
     let mut found = [0; SAVED];
     // SAFETY: both arrays live past the call, and none of the calls below unwinds.
     unsafe { arch::hold(&patterns, &mut found, call) };
@@ -70,9 +70,10 @@ fn assert_held(seed: u64, call: extern "C" fn()) {
     );
 }
 
-/// No two alike, and none like an address.
-fn pattern(seed: u64, register: usize) -> u64 {
-    (seed * 64 + register as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1 << 63
+/// Hardly two alike, and none like an address.
+fn pattern(seed: u64, register: usize) -> Word {
+    let mixed = (seed * 64 + register as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> (u64::BITS - Word::BITS)) as Word | 1 << (Word::BITS - 1)
 }
 
 extern "C" fn yielding() {

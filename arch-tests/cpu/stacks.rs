@@ -1,6 +1,6 @@
 //! A task's stack is aligned as the calling convention asks, whatever its size and wherever it was cut from.
 
-use crate::in_task;
+use crate::{arch, in_task};
 use multitask::{task, yield_now};
 use std::hint::black_box;
 
@@ -11,23 +11,18 @@ const SIZES: [usize; 5] = [16 << 10, 20_000, 64 << 10, (64 << 10) + 1, 1 << 20];
 const TASKS_OF_EACH_SIZE: usize = 40;
 
 #[test]
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 fn the_stack_pointer_is_a_multiple_of_16_at_every_call_a_task_makes() {
     on_many_stacks(|| {
-        assert_eq!(
-            crate::arch::stack_pointer() % 16,
-            0,
-            "where the task starts"
-        );
+        assert_eq!(arch::stack_pointer() % 16, 0, "where the task starts");
         yield_now();
-        assert_eq!(crate::arch::stack_pointer() % 16, 0, "after a switch");
+        assert_eq!(arch::stack_pointer() % 16, 0, "after a switch");
         assert_eq!(one_frame_down(1, 2) % 16, 0, "in a call");
     });
 
     #[inline(never)]
     fn one_frame_down(a: u8, b: u64) -> usize {
         black_box((a, b));
-        crate::arch::stack_pointer()
+        arch::stack_pointer()
     }
 }
 
@@ -42,8 +37,7 @@ fn a_value_is_aligned_on_a_tasks_stack_as_its_type_asks() {
 
     on_many_stacks(|| {
         let (mut vector, line, block) = (Vector([1; 16]), Line([2; 64]), Block([3; 1024]));
-        #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-        crate::arch::store_aligned(&mut vector.0);
+        arch::store_aligned(&mut vector.0);
         yield_now();
         assert_eq!(black_box(vector.0.as_mut_ptr()).addr() % 16, 0);
         assert_eq!(black_box(line.0.as_ptr()).addr() % 64, 0);

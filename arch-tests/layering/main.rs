@@ -2,10 +2,11 @@
 //!
 //! `source` reads the tree of modules, `imports` finds what each module names outside itself, `layers` reads the order
 //! that `layers.txt` states, and `rules` compares the two. `self_tests` shows each rule failing on a small tree that
-//! breaks it.
+//! breaks it. `outside` is about what is not in `src/`.
 
 mod imports;
 mod layers;
+mod outside;
 mod rules;
 mod self_tests;
 mod source;
@@ -28,6 +29,18 @@ fn no_module_of_src_breaks_the_order_of_layers_txt() {
     );
     let list: String = faults.iter().map(|fault| format!("{fault}\n")).collect();
     assert!(faults.is_empty(), "{} faults:\n{list}", faults.len());
+}
+
+#[test]
+fn no_file_outside_src_reaches_behind_the_face_of_the_library() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Files::new();
+    for folder in ["arch-tests", "benches", "examples", "tests"] {
+        add_files(&root.join(folder), &format!("{folder}/"), &mut files);
+    }
+    let dependencies = dependencies(&read(&root.join("Cargo.toml")));
+    let faults = outside::check(&files, &dependencies);
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 fn add_files(folder: &Path, prefix: &str, files: &mut Files) {

@@ -148,7 +148,7 @@ impl<T> Lock<T> {
     }
 
     /// Whether it is biased towards the calling thread.
-    #[cfg(test)]
+    #[cfg(all(test, target_os = "linux", not(multitask_portable)))]
     pub(crate) fn is_own(&self) -> bool {
         self.bias.load(Ordering::Relaxed) == ME.with(Cell::get)
     }

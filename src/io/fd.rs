@@ -185,11 +185,17 @@ impl<T: AsFd> Fd<T> {
             return Ok(n);
         }
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-        let first = bufs.iter().find(|buf| !buf.is_empty());
-        let first = first.map_or(&[][..], |buf| &buf[..buf.len().min(file::PIPE_BUF)]);
+        let mut piece = Vec::new();
+        for buf in bufs {
+            let room = file::PIPE_BUF - piece.len();
+            piece.extend_from_slice(&buf[..buf.len().min(room)]);
+        }
+        if piece.is_empty() {
+            return file::write(fd, bufs);
+        }
         loop {
             self.wait_for_room(deadline)?;
-            match blocking::write(fd.try_clone_to_owned()?, first.to_vec(), deadline) {
+            match blocking::write(fd.try_clone_to_owned()?, piece.clone(), deadline) {
                 // It is non-blocking, and somebody else was quicker.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 done => return done,
@@ -284,6 +290,8 @@ impl<T: AsFd> Fd<T> {
         let fd = self.inner.as_fd();
         match without_waiting(&self.read_waits, || file::read_nowait(fd, bufs, None)) {
             Some(done) => done,
+            // No bytes are there at once.
+            None if bufs.iter().all(|buf| buf.is_empty()) => file::read(fd, bufs),
             None if ready(fd, Interests::READABLE)?.is_some() => file::read(fd, bufs),
             None => Err(ErrorKind::WouldBlock.into()),
         }

@@ -1,7 +1,7 @@
 //! Ends a poll to the nanosecond: `epoll` counts in milliseconds, and mio rounds up to the next one, but a `timerfd`
 //! among its descriptors does better.
 
-use crate::sys::fd::TimerFd;
+use crate::sys::beyond::TimerFd;
 use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};

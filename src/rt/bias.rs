@@ -38,7 +38,7 @@ fn fence_all() {
     }
 }
 
-#[cfg(all(test, target_os = "linux", not(loom)))]
+#[cfg(all(test, target_os = "linux", not(any(loom, multitask_portable))))]
 mod tests {
     use super::*;
     use crate::base::lock::Lock;

@@ -34,9 +34,15 @@ pub(crate) mod unwind;
 pub(crate) mod fibers;
 pub(crate) mod scope;
 
-#[cfg(target_os = "linux")]
+#[cfg(all(
+    any(target_os = "linux", target_os = "android"),
+    not(multitask_portable)
+))]
 mod alarm;
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(
+    any(target_os = "linux", target_os = "android"),
+    not(multitask_portable)
+)))]
 #[path = "alarm_off.rs"]
 mod alarm;
 mod fiber;

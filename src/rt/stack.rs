@@ -886,7 +886,8 @@ mod tests {
         put_all(&mut pool, slots);
     }
 
-    #[cfg(target_os = "linux")]
+    // Elsewhere memory is given back when the system needs it.
+    #[cfg(all(target_os = "linux", not(multitask_portable)))]
     #[test]
     fn a_slot_that_is_put_back_holds_no_memory() {
         // Resident memory of the process; the other tests use little beside the 60 MiB here.

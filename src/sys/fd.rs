@@ -1,5 +1,6 @@
-//! Descriptors: their blocking mode, waiting for one of them without a reactor, and the timer that is one.
+//! Descriptors: their blocking mode, and waiting for one of them without a reactor.
 
+use super::beyond::poll;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
@@ -79,7 +80,7 @@ impl Poll {
 /// Blocks this thread until one of `fds` is ready, has failed or hung up: `true`; or until `timeout` has passed: `false`.
 /// `None` is for ever.
 ///
-/// To the nanosecond where there is `ppoll`; elsewhere rounded up to the next millisecond, and `false` also after 24
+/// To the nanosecond on Linux; elsewhere rounded up to the next millisecond, and `false` also after 24
 /// days of a longer timeout: look at the clock before believing it.
 ///
 /// # Errors
@@ -115,7 +116,7 @@ pub(crate) fn poll_now(fd: BorrowedFd<'_>, interest: Poll) -> io::Result<Poll> {
 }
 
 fn poll_open(entries: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<bool> {
-    let ready = check(poll_entries(entries, timeout))?;
+    let ready = check(poll(entries, timeout))?;
     if entries
         .iter()
         .any(|entry| entry.revents & libc::POLLNVAL != 0)
@@ -144,107 +145,13 @@ pub(crate) fn is_read_ended(socket: BorrowedFd<'_>) -> io::Result<bool> {
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     const ENDED: libc::c_short = libc::POLLHUP;
     let mut entries = [entry(socket, ENDED)];
-    check(poll_entries(&mut entries, Some(Duration::ZERO)))?;
+    check(poll(&mut entries, Some(Duration::ZERO)))?;
     Ok(entries[0].revents & ENDED != 0)
-}
-
-#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-fn poll_entries(entries: &mut [libc::pollfd], timeout: Option<Duration>) -> libc::c_int {
-    let timeout = timeout.map(timespec);
-    let limit = timeout
-        .as_ref()
-        .map_or(std::ptr::null(), std::ptr::from_ref);
-    let count = entries.len() as libc::nfds_t;
-    // SAFETY: as many entries, and a time that outlives the call or null; a null mask leaves the signals alone.
-    unsafe { libc::ppoll(entries.as_mut_ptr(), count, limit, std::ptr::null()) }
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-fn poll_entries(entries: &mut [libc::pollfd], timeout: Option<Duration>) -> libc::c_int {
-    let milliseconds = timeout.map_or(-1, |limit| {
-        let rounded_up = limit.as_nanos().div_ceil(1_000_000);
-        libc::c_int::try_from(rounded_up).unwrap_or(libc::c_int::MAX)
-    });
-    let count = entries.len() as libc::nfds_t;
-    // SAFETY: as many entries, which outlive the call.
-    unsafe { libc::poll(entries.as_mut_ptr(), count, milliseconds) }
-}
-
-/// A one-shot timer on the monotonic clock that is readable once it has expired: `epoll` counts milliseconds, this
-/// counts nanoseconds.
-///
-/// Non-blocking, closed on `exec`, disarmed at first. Arming again replaces the old time and clears readiness; it
-/// need never be read.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-#[derive(Debug)]
-pub(crate) struct TimerFd(std::os::fd::OwnedFd);
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-impl TimerFd {
-    /// Makes a disarmed timer.
-    ///
-    /// # Errors
-    ///
-    /// Those of `timerfd_create(2)`.
-    pub(crate) fn new() -> io::Result<TimerFd> {
-        use std::os::fd::{FromRawFd, OwnedFd};
-
-        // SAFETY: takes two ints and touches no memory of ours.
-        let fd = check(unsafe {
-            libc::timerfd_create(
-                libc::CLOCK_MONOTONIC,
-                libc::TFD_NONBLOCK | libc::TFD_CLOEXEC,
-            )
-        })?;
-        // SAFETY: timerfd_create returned a fresh descriptor.
-        Ok(TimerFd(unsafe { OwnedFd::from_raw_fd(fd) }))
-    }
-
-    /// Expires once, `after` from now; zero is one nanosecond, because zero means "disarm" to the kernel.
-    ///
-    /// # Errors
-    ///
-    /// Those of `timerfd_settime(2)`.
-    pub(crate) fn arm(&self, after: Duration) -> io::Result<()> {
-        let after = after.max(Duration::from_nanos(1));
-        let time = libc::itimerspec {
-            it_interval: timespec(Duration::ZERO),
-            it_value: timespec(after),
-        };
-        // SAFETY: `time` outlives the call; null asks for no old value.
-        check(unsafe { libc::timerfd_settime(self.0.as_raw_fd(), 0, &time, std::ptr::null_mut()) })
-            .map(drop)
-    }
-}
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-impl std::os::fd::AsFd for TimerFd {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-impl AsRawFd for TimerFd {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.0.as_raw_fd()
-    }
 }
 
 fn flags(fd: BorrowedFd<'_>) -> io::Result<libc::c_int> {
     // SAFETY: F_GETFL touches no memory of ours.
     check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })
-}
-
-/// `span` as the system writes it; more seconds than it can count are as many as it can.
-#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-fn timespec(span: Duration) -> libc::timespec {
-    // All zero first: some targets have padding fields.
-    // SAFETY: plain integers.
-    let mut time: libc::timespec = unsafe { std::mem::zeroed() };
-    time.tv_sec = libc::time_t::try_from(span.as_secs()).unwrap_or(libc::time_t::MAX);
-    time.tv_nsec = span.subsec_nanos() as _;
-    time
 }
 
 fn check(answer: libc::c_int) -> io::Result<libc::c_int> {
@@ -352,25 +259,5 @@ mod tests {
             ..Poll::default()
         };
         assert!(poll_one(ours.as_fd(), writable, Some(Duration::MAX)).expect("open"));
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn a_timer_armed_with_zero_expires_and_one_never_armed_does_not() {
-        let timer = TimerFd::new().expect("a descriptor");
-        assert!(!poll_one(timer.as_fd(), READABLE, Some(Duration::ZERO)).expect("open"));
-        timer.arm(Duration::ZERO).expect("a good time");
-        assert!(poll_one(timer.as_fd(), READABLE, Some(Duration::from_secs(10))).expect("open"));
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn a_timer_never_expires_early_nor_keeps_an_old_time() {
-        let timer = TimerFd::new().expect("a descriptor");
-        timer.arm(Duration::MAX).expect("the longest time");
-        let (start, span) = (Instant::now(), Duration::from_micros(400));
-        timer.arm(span).expect("a good time");
-        assert!(poll_one(timer.as_fd(), READABLE, Some(Duration::from_secs(10))).expect("open"));
-        assert!(start.elapsed() >= span);
     }
 }

@@ -1,5 +1,8 @@
 //! Descriptors of any kind: what lies behind one, and reading and writing it.
 
+use super::beyond;
+pub(crate) use super::beyond::{read_nowait, write_nowait};
+use super::transfer::{count, vectors};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -24,37 +27,9 @@ pub(crate) fn nature(fd: BorrowedFd<'_>) -> io::Result<Nature> {
     })
 }
 
-/// `fstat` may ask the server of a file that is far away; this one may not.
-#[cfg(any(
-    target_os = "android",
-    all(target_os = "linux", any(target_env = "gnu", target_env = "musl"))
-))]
 fn kind(fd: BorrowedFd<'_>) -> io::Result<libc::mode_t> {
-    let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
-    // SAFETY: plain integers.
-    let mut stat: libc::statx = unsafe { std::mem::zeroed() };
-    // SAFETY: a name that is none, so it is about `fd`; `stat` outlives the call.
-    let done = unsafe {
-        libc::statx(
-            fd.as_raw_fd(),
-            c"".as_ptr(),
-            flags,
-            libc::STATX_TYPE,
-            &mut stat,
-        )
-    };
-    match done {
-        0 => Ok(libc::mode_t::from(stat.stx_mode) & libc::S_IFMT),
-        // It is not there before Linux 4.11, and some sandboxes forbid what they do not know.
-        _ => kind_by_fstat(fd),
-    }
+    beyond::kind(fd).map_or_else(|| kind_by_fstat(fd), Ok)
 }
-
-#[cfg(not(any(
-    target_os = "android",
-    all(target_os = "linux", any(target_env = "gnu", target_env = "musl"))
-)))]
-use kind_by_fstat as kind;
 
 fn kind_by_fstat(fd: BorrowedFd<'_>) -> io::Result<libc::mode_t> {
     // SAFETY: plain integers.
@@ -86,83 +61,6 @@ pub(crate) fn write(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> io::Result<usiz
     count(unsafe { libc::writev(fd.as_raw_fd(), bufs.as_ptr().cast(), vectors(bufs.len())) })
 }
 
-/// As [`read`], without waiting whatever the mode of the open file is: `WouldBlock` instead. From `at` on, or where the open
-/// file stands.
-///
-/// # Errors
-///
-/// Those of `preadv2(2)`; one that [`is_unsupported`] where the kernel cannot do that with this kind of file.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) fn read_nowait(
-    fd: BorrowedFd<'_>,
-    bufs: &mut [IoSliceMut<'_>],
-    at: Option<u64>,
-) -> io::Result<usize> {
-    let at = offset(at)?;
-    // SAFETY: as in `read`.
-    count(unsafe {
-        libc::preadv2(
-            fd.as_raw_fd(),
-            bufs.as_ptr().cast(),
-            vectors(bufs.len()),
-            at,
-            libc::RWF_NOWAIT,
-        )
-    })
-}
-
-/// As [`write`], without waiting whatever the mode of the open file is: `WouldBlock` instead. From `at` on, or where the open
-/// file stands.
-///
-/// # Errors
-///
-/// Those of `pwritev2(2)`; one that [`is_unsupported`] where the kernel cannot do that with this kind of file.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) fn write_nowait(
-    fd: BorrowedFd<'_>,
-    bufs: &[IoSlice<'_>],
-    at: Option<u64>,
-) -> io::Result<usize> {
-    let at = offset(at)?;
-    // SAFETY: as in `write`.
-    count(unsafe {
-        libc::pwritev2(
-            fd.as_raw_fd(),
-            bufs.as_ptr().cast(),
-            vectors(bufs.len()),
-            at,
-            libc::RWF_NOWAIT,
-        )
-    })
-}
-
-/// What the two calls above take for a place: -1 is the file's own position.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn offset(at: Option<u64>) -> io::Result<libc::off_t> {
-    at.map_or(Ok(-1), libc::off_t::try_from)
-        .map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
-}
-
-/// There is no such call here.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(crate) fn read_nowait(
-    _: BorrowedFd<'_>,
-    _: &mut [IoSliceMut<'_>],
-    _: Option<u64>,
-) -> io::Result<usize> {
-    Err(io::Error::from_raw_os_error(libc::ENOSYS))
-}
-
-/// There is no such call here.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(crate) fn write_nowait(
-    _: BorrowedFd<'_>,
-    _: &[IoSlice<'_>],
-    _: Option<u64>,
-) -> io::Result<usize> {
-    Err(io::Error::from_raw_os_error(libc::ENOSYS))
-}
-
 /// Whether the kernel has no call that does not wait for this kind of file: terminals, and most kinds before Linux 6.4.
 pub(crate) fn is_unsupported(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOSYS))
@@ -175,15 +73,6 @@ pub(crate) fn is_closed(error: &io::Error) -> bool {
 
 /// So many bytes can be written at once to a pipe that is ready without waiting.
 pub(crate) const PIPE_BUF: usize = libc::PIPE_BUF;
-
-/// POSIX's `IOV_MAX` as every system of today has it; more vectors are left to the next call.
-fn vectors(count: usize) -> libc::c_int {
-    count.min(1024) as libc::c_int
-}
-
-fn count(answer: libc::ssize_t) -> io::Result<usize> {
-    usize::try_from(answer).map_err(|_| io::Error::last_os_error())
-}
 
 #[cfg(test)]
 mod tests {

@@ -1,11 +1,9 @@
 //! Address space: mapping it, guarding it, giving its memory back.
 
+pub(crate) use super::beyond::guard_install;
+use super::beyond::DISCARD;
 use std::io;
 use std::sync::OnceLock;
-
-/// `MADV_GUARD_INSTALL` of Linux 6.13; `libc` has no name for it yet.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const MADV_GUARD_INSTALL: libc::c_int = 102;
 
 /// The page size of this machine, which need not be 4096.
 pub(crate) fn page_size() -> usize {
@@ -73,35 +71,6 @@ pub(crate) unsafe fn release(start: *mut u8, len: usize) -> io::Result<()> {
     check(unsafe { libc::munmap(start.cast(), len) })
 }
 
-/// Makes `len` bytes at `start` fault on every access, without a mapping of their own. Survives [`discard`].
-///
-/// # Safety
-///
-/// The range is whole pages of an anonymous mapping that the caller owns; their contents are lost.
-///
-/// # Errors
-///
-/// `InvalidInput` (`EINVAL`) before Linux 6.13, on locked memory, and on other systems: use [`protect_none`].
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) unsafe fn guard_install(start: *mut u8, len: usize) -> io::Result<()> {
-    // SAFETY: the caller owns the range.
-    check(unsafe { libc::madvise(start.cast(), len, MADV_GUARD_INSTALL) })
-}
-
-/// Not on this system: use [`protect_none`].
-///
-/// # Safety
-///
-/// None needed: it touches nothing.
-///
-/// # Errors
-///
-/// Always `InvalidInput` (`EINVAL`).
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(crate) unsafe fn guard_install(_start: *mut u8, _len: usize) -> io::Result<()> {
-    Err(io::Error::from_raw_os_error(libc::EINVAL))
-}
-
 /// Makes `len` bytes at `start` fault on every access, at the cost of splitting the mapping they lie in. Survives
 /// [`discard`].
 ///
@@ -128,13 +97,8 @@ pub(crate) unsafe fn protect_none(start: *mut u8, len: usize) -> io::Result<()> 
 ///
 /// Those of `madvise(2)`: `InvalidInput` (`EINVAL`) on locked memory.
 pub(crate) unsafe fn discard(start: *mut u8, len: usize) -> io::Result<()> {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    let advice = libc::MADV_DONTNEED;
-    // Elsewhere MADV_DONTNEED only says "not soon".
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    let advice = libc::MADV_FREE;
     // SAFETY: the caller owns the range and does not need what is in it.
-    check(unsafe { libc::madvise(start.cast(), len, advice) })
+    check(unsafe { libc::madvise(start.cast(), len, DISCARD) })
 }
 
 /// Whether a read at `start` would succeed: asks the kernel to read the byte, which fails where we would fault.
@@ -251,7 +215,7 @@ mod tests {
         assert!(is_readable(pages.page(1)).expect("a pipe"));
     }
 
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(multitask_portable)))]
     #[test]
     fn discarded_memory_reads_as_zero() {
         let pages = Pages::new();

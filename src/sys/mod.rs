@@ -7,7 +7,26 @@
 //! 3. What the types can keep is safe (`BorrowedFd`, `OwnedFd`); the rest is `unsafe fn` and says what the caller
 //!    must keep.
 //! 4. Nothing here knows a task, a stack or a deadline, and nothing keeps state but constants of the system.
+//! 5. What Linux alone has is a pair of whole files with equal signatures, the module `beyond`: `linux.rs`, and `portable.rs`
+//!    for all other systems. `--cfg multitask_portable` takes the second on Linux as well, so that tests can run it.
 
+#[cfg(not(unix))]
+compile_error!(
+    "multitask needs a Unix system: descriptors that can be polled, `mmap`, `sigaction`"
+);
+
+#[cfg(all(
+    any(target_os = "linux", target_os = "android"),
+    not(multitask_portable)
+))]
+#[path = "linux.rs"]
+pub(crate) mod beyond;
+#[cfg(not(all(
+    any(target_os = "linux", target_os = "android"),
+    not(multitask_portable)
+)))]
+#[path = "portable.rs"]
+pub(crate) mod beyond;
 pub(crate) mod fd;
 pub(crate) mod file;
 pub(crate) mod mem;
@@ -15,3 +34,4 @@ pub(crate) mod process;
 pub(crate) mod signal;
 pub(crate) mod socket;
 pub(crate) mod thread;
+mod transfer;

@@ -1,32 +1,7 @@
 //! Child processes: their end, announced by a descriptor or waited for.
 
+pub(crate) use super::beyond::open;
 use std::io;
-
-/// A descriptor that is readable once the process has ended, reaped or not. Closed on `exec`.
-///
-/// `pid` has to be that of a child that nobody has reaped yet: it may be another process's otherwise.
-///
-/// # Errors
-///
-/// Those of `pidfd_open(2)`: `ENOSYS` before Linux 5.3.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) fn open(pid: u32) -> io::Result<std::os::fd::OwnedFd> {
-    use std::os::fd::{FromRawFd, OwnedFd, RawFd};
-
-    // SAFETY: takes two integers and touches no memory of ours.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: pidfd_open returned a fresh descriptor.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
-}
-
-/// There is no such call here.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(crate) fn open(_pid: u32) -> io::Result<std::os::fd::OwnedFd> {
-    Err(io::Error::from_raw_os_error(libc::ENOSYS))
-}
 
 /// Blocks this thread until the child has ended, and leaves it to be reaped.
 ///
@@ -74,7 +49,6 @@ mod tests {
         assert_eq!(gone.raw_os_error(), Some(libc::ECHILD));
     }
 
-    #[cfg(target_os = "linux")]
     #[test]
     fn the_descriptor_of_a_child_is_readable_from_its_end_on() {
         use crate::sys::fd::{poll_one, Poll};
@@ -83,7 +57,7 @@ mod tests {
 
         let mut child = cat();
         let Ok(fd) = open(child.id()) else {
-            // An old kernel, or an emulator.
+            // An old kernel, an emulator, or another system.
             drop(child.wait());
             return;
         };

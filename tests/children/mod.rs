@@ -8,6 +8,10 @@ use std::{env, thread};
 
 const CASE: &str = "MULTITASK_TEST_CASE";
 
+/// Whether a wait that nobody can end is known for what it is: the system has to say how many threads the process has.
+#[allow(dead_code)]
+pub const SEES_DEADLOCKS: bool = cfg!(all(target_os = "linux", not(multitask_portable)));
+
 /// A case: its name, what the child does, and what the parent makes of it.
 pub struct Case {
     pub name: &'static str,
@@ -99,20 +103,33 @@ impl Running {
     }
 }
 
-/// Runs all cases whose name contains the first argument.
+/// Runs all cases whose name contains the argument, if there is one, but for those that are to be skipped. Of the test harness's
+/// options these are known: `--list`, and `--skip` with a whole name.
 pub fn main(cases: &[Case]) {
     if let Ok(name) = env::var(CASE) {
         let case = cases.iter().find(|case| case.name == name);
         return (case.expect("a case of this program").child)();
     }
-    let filter = env::args()
-        .skip(1)
-        .find(|argument| !argument.starts_with('-'));
+    let (mut filter, mut skipped, mut lists) = (String::new(), Vec::new(), false);
+    let mut arguments = env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--list" => lists = true,
+            "--skip" => skipped.extend(arguments.next()),
+            option if option.starts_with('-') => {}
+            _ => filter = argument,
+        }
+    }
     let mut failed = 0;
-    for case in cases
-        .iter()
-        .filter(|case| case.name.contains(filter.as_deref().unwrap_or("")))
-    {
+    for case in cases.iter().filter(|case| case.name.contains(&filter)) {
+        if lists {
+            println!("{}: test", case.name);
+            continue;
+        }
+        if skipped.iter().any(|name| name == case.name) {
+            println!("case {} ... skipped", case.name);
+            continue;
+        }
         let mut child = Command::new(env::current_exe().unwrap())
             .env(CASE, case.name)
             .stdin(Stdio::null())
