@@ -6,6 +6,8 @@
 //!    Whichever of `DONE` and not-`HANDLE` comes second disposes of the result.
 //! 2. `joiner` is written by the owner of the handle while `JOINING` is not set, and read by the task's end when it
 //!    has set `DONE` and found `JOINING`. The handle's owner does not write it after it has seen `DONE`.
+//!    There is one joiner: whom the handle's owner names next takes the place of one who was left there, as the last poll of a
+//!    future may have done.
 //! 3. The word is changed by the home thread and by the owner of the handle, nobody else. With `LOCAL` the latter is
 //!    a task of the same home that stands still: then it needs no read-modify-write, and neither does its waiter,
 //!    which nobody but this home knows.
@@ -175,9 +177,10 @@ impl Header {
     #[inline]
     fn set_joiner_of(&self, joiner: Waiter, local: bool) -> bool {
         let state = self.join.load(Ordering::Acquire);
-        if state & DONE != 0 {
+        if state & DONE != 0 || state & JOINING != 0 && self.clear_joiner() {
             return false;
         }
+        let state = state & !JOINING;
         // SAFETY: invariant 2; the handle has one owner, and it is not joining yet.
         unsafe { *self.joiner.get() = Some(joiner.raw()) };
         if local {
@@ -206,10 +209,20 @@ impl Header {
     /// The caller owns the handle, `is_done`, and the task was spawned with this `T`.
     #[inline]
     pub(crate) unsafe fn take_result<T>(&'static self) -> Result<T, JoinError> {
-        // SAFETY: invariant 1, and the caller's promise.
-        let result = unsafe { Job::take(&self.payload) };
+        // SAFETY: the caller's promise.
+        let result = unsafe { self.take_result_only() };
         self.release_with_inheritance();
         result
+    }
+
+    /// As `take_result`, once; the handle and its reference are given up by `release_with_inheritance`.
+    ///
+    /// # Safety
+    /// As for `take_result`.
+    #[inline]
+    pub(crate) unsafe fn take_result_only<T>(&'static self) -> Result<T, JoinError> {
+        // SAFETY: invariant 1, and the caller's promise.
+        unsafe { Job::take(&self.payload) }
     }
 
     /// Nobody will ask for the result any more; gives the handle's reference up.
@@ -222,9 +235,9 @@ impl Header {
         }
     }
 
-    /// For when `is_done`: the word does not change any more.
+    /// Gives the handle and its reference up, when the result is taken or gone: the word does not change any more.
     #[inline]
-    fn release_with_inheritance(&'static self) {
+    pub(crate) fn release_with_inheritance(&'static self) {
         let inherited = self.join.load(Ordering::Relaxed) & INHERITED != 0;
         self.release_many(1 + u32::from(inherited));
     }
