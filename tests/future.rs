@@ -116,7 +116,9 @@ fn many_tasks_are_woken_by_many_threads() {
         scheduler.run().unwrap();
         let sum: usize = tasks.into_iter().map(|task| task.join().unwrap()).sum();
         assert_eq!(sum, TASKS * (TASKS - 1) / 2);
-        openers.into_iter().for_each(|opener| opener.join().unwrap());
+        openers
+            .into_iter()
+            .for_each(|opener| opener.join().unwrap());
     });
 }
 
@@ -494,7 +496,8 @@ fn an_executor_of_others_runs_in_a_task() {
                     for _ in 0..500 {
                         let (sender, receiver) = multitask::sync::oneshot::channel();
                         sender.send(1).unwrap();
-                        ticks.set(ticks.get() + receiver.await.unwrap());
+                        let one = receiver.await.unwrap();
+                        ticks.set(ticks.get() + one);
                     }
                 };
                 futures::task::LocalSpawnExt::spawn_local(&pool.spawner(), task).unwrap();

@@ -67,7 +67,9 @@ fn streams_of_tokio_carry_bytes_between_tasks() {
             .collect();
         scheduler.run().unwrap();
         server.join().unwrap();
-        clients.into_iter().for_each(|client| client.join().unwrap());
+        clients
+            .into_iter()
+            .for_each(|client| client.join().unwrap());
     });
 }
 
@@ -79,7 +81,9 @@ fn a_task_that_waits_for_a_future_of_tokio_can_be_cancelled_and_limited() {
         let endless = |in_drop: &Arc<AtomicUsize>| {
             let in_drop = in_drop.clone();
             async move {
-                let _sees = OnDrop(move || drop(in_drop.fetch_add(usize::from(has_context()), SeqCst)));
+                let _sees = OnDrop(move || {
+                    in_drop.fetch_add(usize::from(has_context()), SeqCst);
+                });
                 tokio::time::sleep(LONG).await;
             }
         };
@@ -93,8 +97,15 @@ fn a_task_that_waits_for_a_future_of_tokio_can_be_cancelled_and_limited() {
         let late = timeout(Duration::from_millis(2), || future::tokio::block_on(future));
         assert_eq!(late, Err(Timeout));
         let future = future::tokio::in_context(endless(&in_drop));
-        assert_eq!(block_on_timeout(future, Duration::from_millis(2)), Err(Timeout));
-        assert_eq!(in_drop.load(SeqCst), 3, "futures are dropped in the context");
+        assert_eq!(
+            block_on_timeout(future, Duration::from_millis(2)),
+            Err(Timeout)
+        );
+        assert_eq!(
+            in_drop.load(SeqCst),
+            3,
+            "futures are dropped in the context"
+        );
         assert!(!has_context());
     });
 }

@@ -400,7 +400,9 @@ impl Room {
         if failed || event.is_priority() || event.is_read_closed() || event.is_write_closed() {
             ready = ready | Interest::Priority.into();
         }
-        ready.each().for_each(|interest| room.signal(interest, &state));
+        ready
+            .each()
+            .for_each(|interest| room.signal(interest, &state));
         let asleep = state.asleep(ready);
         drop(state);
         asleep.into_iter().flatten().for_each(Asleep::wake);
