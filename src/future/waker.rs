@@ -239,7 +239,9 @@ mod models {
             while called.load(loom::sync::atomic::Ordering::Relaxed) < 2 {
                 assert!(!summons.wait(None));
             }
-            callers.map(|caller| caller.join().unwrap());
+            callers
+                .into_iter()
+                .for_each(|caller| caller.join().unwrap());
         });
     }
 

@@ -33,6 +33,7 @@ struct Stand {
     header: Header,
     pledge: Pledge,
     /// Its place in the slab; of who has the deputy.
+    #[cfg_attr(all(test, loom), allow(dead_code))]
     index: Cell<u32>,
 }
 

@@ -257,12 +257,14 @@ impl Header {
 
 #[cfg(all(test, loom))]
 mod models {
-    use super::super::header::models::Actor;
+    use super::super::header::models::{Actor, Cast};
     use super::*;
-    use crate::base::shared::{explore, Counted, Drops};
+    use crate::base::shared::{self, explore, Counted, Drops};
+    use crate::rt::deputy::Deputy;
     use loom::thread;
     use std::sync::atomic::AtomicUsize;
     use std::sync::Arc;
+    use std::task::{Wake, Waker};
 
     /// A task that nobody runs yet, on a thread of its own, and what its end leaves to be counted.
     struct Play {
@@ -381,6 +383,56 @@ mod models {
                 play.end(home);
                 assert!(!joiner.was_made_ready());
             });
+        }
+    }
+
+    /// As a handle is polled as a future.
+    fn poll(play: &Play, waker: &Waker) -> Option<Deputy> {
+        let deputy = Deputy::new(waker);
+        let header = play.task.header;
+        (!header.is_done() && header.set_joiner_among_others(deputy.waiter())).then_some(deputy)
+    }
+
+    #[test]
+    fn a_future_that_is_polled_again_is_called_at_the_end_or_finds_it() {
+        explore(3, || {
+            let _cast = Cast::here();
+            let play = Play::new();
+            let home = play.run(false);
+            let called = Arc::new(Called(shared::AtomicBool::new(false)));
+            called.0.make();
+            let waker = Waker::from(called.clone());
+            drop(poll(&play, Waker::noop()));
+            if let Some(deputy) = poll(&play, &waker) {
+                while !called.0.load(Ordering::Acquire) {
+                    thread::yield_now();
+                }
+                assert!(deputy.is_over(&waker));
+                drop(deputy);
+            }
+            play.take();
+            play.end(home);
+        });
+    }
+
+    #[test]
+    fn a_future_that_is_dropped_as_its_task_ends_leaves_the_result_to_be_dropped_once() {
+        explore(3, || {
+            let _cast = Cast::here();
+            let play = Play::new();
+            let home = play.run(false);
+            let deputy = poll(&play, Waker::noop());
+            play.detach();
+            drop(deputy);
+            play.end(home);
+        });
+    }
+
+    struct Called(shared::AtomicBool);
+
+    impl Wake for Called {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Release);
         }
     }
 }

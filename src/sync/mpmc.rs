@@ -284,7 +284,8 @@ impl<T> Receiver<T> {
     /// As [`recv`](Receiver::recv), for whatever runs futures. Polling never suspends.
     ///
     /// The future stands in line with those who wait otherwise. It can be dropped at any time: a message that was handed to it, and
-    /// that it has not returned, is received next.
+    /// that it has not returned, is received next. (Only another receiver that has meanwhile been told that no sender is left
+    /// does not hear of it, unless it asks again.)
     ///
     /// # Errors
     /// As `recv`.
@@ -456,6 +457,7 @@ puts! {
 mod models {
     use super::*;
     use crate::base::shared::{explore, Counted, Drops};
+    use crate::future::block_on;
     use crate::rt::choice::{choose, Grant as _};
     use crate::rt::header::models::Cast;
 
@@ -691,6 +693,61 @@ mod models {
                 });
                 assert_eq!(receiver.recv(), Err(RecvError));
                 declines.join().unwrap();
+            });
+        }
+    }
+
+    /// As many polls as it takes, by a waker that calls the thread; or one poll, and it is dropped.
+    fn attend(receiver: &Receiver<Counted>, gives_up: bool) -> Option<Result<Counted, RecvError>> {
+        if !gives_up {
+            return Some(block_on(receiver.recv_async()));
+        }
+        let mut future = std::pin::pin!(receiver.recv_async());
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        match future.as_mut().poll(&mut cx) {
+            Poll::Ready(received) => Some(received),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn a_message_for_a_future_that_is_dropped_is_received_by_it_or_by_who_comes_next() {
+        for capacity in [NONE, ONE] {
+            explore(4, move || {
+                let mut cast = Cast::here();
+                let (sender, receiver) = channel_of(capacity);
+                let drops = Drops::default();
+                let (message, hasty) = (drops.one(), receiver.clone());
+                let sends = cast.spawn(move || sender.send(message));
+                let hastes = cast.spawn(move || attend(&hasty, true).and_then(Result::ok));
+                let mut received = hastes.join().unwrap();
+                if received.is_none() {
+                    received = receiver.recv().ok();
+                }
+                assert!(received.is_some());
+                assert!(sends.join().unwrap().is_ok());
+                assert_eq!(drops.count(), 0);
+                drop(received);
+                assert_eq!(drops.count(), 1);
+            });
+        }
+    }
+
+    #[test]
+    fn of_a_future_and_a_thread_one_has_the_only_message_and_the_other_hears_of_the_end() {
+        for capacity in [NONE, ONE] {
+            explore(3, move || {
+                let mut cast = Cast::here();
+                let (sender, receiver) = channel_of(capacity);
+                let drops = Drops::default();
+                let (message, other) = (drops.one(), receiver.clone());
+                let sends = cast.spawn(move || sender.send(message));
+                let receives = cast.spawn(move || attend(&other, false).unwrap());
+                let received = [receiver.recv(), receives.join().unwrap()];
+                assert!(sends.join().unwrap().is_ok());
+                assert_eq!(received.iter().filter(|one| one.is_ok()).count(), 1);
+                drop(received);
+                assert_eq!(drops.count(), 1);
             });
         }
     }

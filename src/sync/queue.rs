@@ -320,7 +320,8 @@ impl<T> Queue<T> {
     /// As [`get`](Queue::get), for whatever runs futures. Polling never suspends.
     ///
     /// The future stands in line with those who wait otherwise. It can be dropped at any time: an item that was handed to it, and
-    /// that it has not returned, is got next.
+    /// that it has not returned, is got next. (Only another getter that has meanwhile been told that the queue is closed does not
+    /// hear of it, unless it asks again.)
     ///
     /// # Errors
     /// [`GetError::Closed`] once the queue is closed and empty.
