@@ -29,6 +29,8 @@ use std::time::{Duration, Instant};
 
 pub use std::sync::mpsc::{RecvError, SendError};
 
+type Shared<T> = Arc<Channel<T, Option<T>>>;
+
 /// A channel for one message. As `std::sync::oneshot::channel`.
 pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
     let channel = Arc::new(Channel::new(1, None));
@@ -48,12 +50,12 @@ pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
 /// sender.send(2).unwrap();
 /// ```
 pub struct Sender<T> {
-    channel: Arc<Channel<T, Option<T>>>,
+    channel: Shared<T>,
 }
 
 /// Receives one message; made by [`channel`]. As `std::sync::oneshot::Receiver`.
 pub struct Receiver<T> {
-    channel: Arc<Channel<T, Option<T>>>,
+    channel: Shared<T>,
 }
 
 impl<T> Sender<T> {
@@ -178,7 +180,7 @@ impl<T> IntoFuture for Receiver<T> {
 /// Receives the message of a channel; made by [`IntoFuture`] from its [`Receiver`]. Dropping it drops the receiver.
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct RecvFuture<T> {
-    getting: Getting<Arc<Channel<T, Option<T>>>, T, Option<T>>,
+    getting: Getting<Shared<T>, T, Option<T>>,
     /// Says by its end that nobody will receive.
     _receiver: Receiver<T>,
 }
