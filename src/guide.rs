@@ -28,6 +28,9 @@ mod processes {}
 #[doc = include_str!("../docs/guide/sharing.md")]
 mod sharing {}
 
+#[doc = include_str!("../docs/guide/futures.md")]
+mod futures {}
+
 #[doc = include_str!("../docs/guide/multi-core.md")]
 mod multi_core {}
 

@@ -41,6 +41,8 @@ mod sys;
 
 pub mod fs;
 #[allow(unsafe_code)]
+pub mod future;
+#[allow(unsafe_code)]
 pub mod io;
 pub mod net;
 pub mod os;

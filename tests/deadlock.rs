@@ -8,7 +8,7 @@ use common::OnDrop;
 use multitask::net::{TcpListener, TcpStream};
 use multitask::sync::{self, mpsc as channels, oneshot, Queue};
 use multitask::time::{interval_at, Timer, TimerError};
-use multitask::{select, sleep, spawn, task, yield_now, Scheduler};
+use multitask::{future, select, sleep, spawn, task, yield_now, Scheduler};
 use std::cell::RefCell;
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
@@ -71,6 +71,15 @@ fn main() {
         ),
         case!(
             tasks_that_wait_for_several_things_are_reported,
+            Running::succeeds
+        ),
+        case!(
+            a_task_that_waits_for_a_future_is_reported_as_such,
+            Running::succeeds
+        ),
+        #[cfg(feature = "futures-io")]
+        case!(
+            a_future_that_waits_for_a_descriptor_is_no_deadlock_while_it_does,
             Running::succeeds
         ),
         case!(
@@ -387,6 +396,55 @@ fn tasks_that_wait_for_queues_are_reported_with_what_they_wait_for() {
     empty.put(2).unwrap();
     assert_eq!(full.get(), Ok(1));
     scheduler.run().unwrap();
+}
+
+fn a_task_that_waits_for_a_future_is_reported_as_such() {
+    let scheduler = Scheduler::new().unwrap();
+    let event = Arc::new(sync::Event::new());
+    let waits = event.clone();
+    scheduler.spawn(move || future::block_on(waits.wait_async()));
+    let report = scheduler.run().unwrap_err().to_string();
+    for part in ["1 task", "waiting for a future"] {
+        assert!(report.contains(part), "{part} is missing in {report}");
+    }
+    event.set();
+    scheduler.run().unwrap();
+}
+
+/// A pipe whose other end answers when the scheduler has had time to doubt; read once by the waker of the task, once by another.
+#[cfg(feature = "futures-io")]
+fn a_future_that_waits_for_a_descriptor_is_no_deadlock_while_it_does() {
+    use futures::stream::{FuturesOrdered, StreamExt};
+    use futures::AsyncReadExt;
+
+    let late = || {
+        let mut command = multitask::process::Command::new("sh");
+        let command = command.args(["-c", "sleep 0.1; echo late"]);
+        let mut child = command.stdout(multitask::process::Stdio::piped()).spawn();
+        child.as_mut().unwrap().stdout.take().unwrap()
+    };
+    let scheduler = Scheduler::new().unwrap();
+    let direct = scheduler.spawn(move || {
+        let mut word = [0; 4];
+        future::block_on(async { late().read_exact(&mut word).await }).unwrap();
+        word
+    });
+    scheduler.run().unwrap();
+    assert_eq!(&direct.join().unwrap(), b"late");
+    let indirect = scheduler.spawn(move || {
+        let read = async {
+            let mut word = [0; 4];
+            late().read_exact(&mut word).await.unwrap();
+            word
+        };
+        let mut reads: FuturesOrdered<_> = [read].into_iter().collect();
+        future::block_on(reads.next()).unwrap()
+    });
+    scheduler.run().unwrap();
+    assert_eq!(&indirect.join().unwrap(), b"late");
+    // The thread that looked out does not stand in the way of a report.
+    scheduler.spawn(task::park);
+    assert!(scheduler.run().is_err());
 }
 
 fn a_task_that_locks_a_mutex_that_it_holds_is_reported() {

@@ -42,14 +42,14 @@ pub fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
 /// blocking again, unless clones of it are still in use here; taking in makes it non-blocking, for all that share it. For a
 /// descriptor that is shared with others there is [`Fd`](super::Fd), which leaves it as it is.
 pub struct PipeReader {
-    source: Source<io::PipeReader>,
+    pub(crate) source: Source<io::PipeReader>,
 }
 
 /// The writing end of a [`pipe()`]: [`std::io::PipeWriter`], whose writes suspend the task only.
 ///
 /// A write fails with `BrokenPipe` when all readers are gone. For handing out and taking in see [`PipeReader`].
 pub struct PipeWriter {
-    source: Source<io::PipeWriter>,
+    pub(crate) source: Source<io::PipeWriter>,
 }
 
 /// What is at the reading end of a pipe, ours or a child's.

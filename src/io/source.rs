@@ -22,6 +22,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 /// See the head of this file.
@@ -230,7 +231,7 @@ impl<T: AsFd> Source<T> {
 
     /// To be read before a call that may have to wait. Without a port there was no event yet: registering brings those
     /// of the past.
-    pub(super) fn tick(&self, interests: Interests) -> u32 {
+    pub(crate) fn tick(&self, interests: Interests) -> u32 {
         self.port.get().map_or(0, |port| port.tick(interests))
     }
 
@@ -259,6 +260,28 @@ impl<T: AsFd> Source<T> {
             interests,
             tick: port.tick(interests),
         }
+    }
+
+    #[cfg_attr(not(feature = "futures-io"), allow(dead_code))]
+    /// Has `waker` woken by the next event after `tick`; false if there was one. `here` says whether it calls a task of the worker
+    /// whose task this is.
+    ///
+    /// # Errors
+    /// The descriptor cannot be watched.
+    pub(crate) fn wake_by_event(
+        &self,
+        interest: Interest,
+        tick: u32,
+        waker: &Waker,
+        here: bool,
+    ) -> io::Result<bool> {
+        let port = self.port.get_or_init(Port::new);
+        let (fd, awaited, waker) = (self.inner.as_fd(), (interest, tick), waker.clone());
+        if !here {
+            return port.wake_by(fd, awaited, waker, None);
+        }
+        let by_worker = |worker: &Worker| port.wake_by(fd, awaited, waker, Some(&worker.reactor));
+        with_running(by_worker).expect("a task runs")
     }
 
     fn leave_reactors(&mut self) {

@@ -44,7 +44,7 @@ use std::{io, net};
 /// ```
 pub struct TcpStream {
     /// Non-blocking inside, whatever the user asked for: see `Settings::nonblocking`.
-    pub(super) source: Source<net::TcpStream>,
+    pub(crate) source: Source<net::TcpStream>,
 }
 
 impl TcpStream {

@@ -26,7 +26,7 @@ use std::time::Duration;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct ChildStdin {
-    pub(super) source: Source<process::ChildStdin>,
+    pub(crate) source: Source<process::ChildStdin>,
 }
 
 /// What a child writes to its standard output: [`std::process::ChildStdout`], whose reads suspend the task only.
@@ -57,12 +57,12 @@ pub struct ChildStdin {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct ChildStdout {
-    pub(super) source: Source<process::ChildStdout>,
+    pub(crate) source: Source<process::ChildStdout>,
 }
 
 /// What a child writes to its standard error: [`std::process::ChildStderr`], as [`ChildStdout`].
 pub struct ChildStderr {
-    pub(super) source: Source<process::ChildStderr>,
+    pub(crate) source: Source<process::ChildStderr>,
 }
 
 writing_ends! { ChildStdin }

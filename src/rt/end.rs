@@ -6,6 +6,8 @@
 //!    Whichever of `DONE` and not-`HANDLE` comes second disposes of the result.
 //! 2. `joiner` is written by the owner of the handle while `JOINING` is not set, and read by the task's end when it
 //!    has set `DONE` and found `JOINING`. The handle's owner does not write it after it has seen `DONE`.
+//!    There is one joiner: whom the handle's owner names next takes the place of one who was left there, as the last poll of a
+//!    future may have done.
 //! 3. The word is changed by the home thread and by the owner of the handle, nobody else. With `LOCAL` the latter is
 //!    a task of the same home that stands still: then it needs no read-modify-write, and neither does its waiter,
 //!    which nobody but this home knows.
@@ -175,9 +177,10 @@ impl Header {
     #[inline]
     fn set_joiner_of(&self, joiner: Waiter, local: bool) -> bool {
         let state = self.join.load(Ordering::Acquire);
-        if state & DONE != 0 {
+        if state & DONE != 0 || state & JOINING != 0 && self.clear_joiner() {
             return false;
         }
+        let state = state & !JOINING;
         // SAFETY: invariant 2; the handle has one owner, and it is not joining yet.
         unsafe { *self.joiner.get() = Some(joiner.raw()) };
         if local {
@@ -206,10 +209,20 @@ impl Header {
     /// The caller owns the handle, `is_done`, and the task was spawned with this `T`.
     #[inline]
     pub(crate) unsafe fn take_result<T>(&'static self) -> Result<T, JoinError> {
-        // SAFETY: invariant 1, and the caller's promise.
-        let result = unsafe { Job::take(&self.payload) };
+        // SAFETY: the caller's promise.
+        let result = unsafe { self.take_result_only() };
         self.release_with_inheritance();
         result
+    }
+
+    /// As `take_result`, once; the handle and its reference are given up by `release_with_inheritance`.
+    ///
+    /// # Safety
+    /// As for `take_result`.
+    #[inline]
+    pub(crate) unsafe fn take_result_only<T>(&'static self) -> Result<T, JoinError> {
+        // SAFETY: invariant 1, and the caller's promise.
+        unsafe { Job::take(&self.payload) }
     }
 
     /// Nobody will ask for the result any more; gives the handle's reference up.
@@ -222,9 +235,9 @@ impl Header {
         }
     }
 
-    /// For when `is_done`: the word does not change any more.
+    /// Gives the handle and its reference up, when the result is taken or gone: the word does not change any more.
     #[inline]
-    fn release_with_inheritance(&'static self) {
+    pub(crate) fn release_with_inheritance(&'static self) {
         let inherited = self.join.load(Ordering::Relaxed) & INHERITED != 0;
         self.release_many(1 + u32::from(inherited));
     }
@@ -244,12 +257,14 @@ impl Header {
 
 #[cfg(all(test, loom))]
 mod models {
-    use super::super::header::models::Actor;
+    use super::super::header::models::{Actor, Cast};
     use super::*;
-    use crate::base::shared::{explore, Counted, Drops};
+    use crate::base::shared::{self, explore, Counted, Drops};
+    use crate::rt::deputy::Deputy;
     use loom::thread;
     use std::sync::atomic::AtomicUsize;
     use std::sync::Arc;
+    use std::task::{Wake, Waker};
 
     /// A task that nobody runs yet, on a thread of its own, and what its end leaves to be counted.
     struct Play {
@@ -368,6 +383,56 @@ mod models {
                 play.end(home);
                 assert!(!joiner.was_made_ready());
             });
+        }
+    }
+
+    /// As a handle is polled as a future.
+    fn poll(play: &Play, waker: &Waker) -> Option<Deputy> {
+        let deputy = Deputy::new(waker);
+        let header = play.task.header;
+        (!header.is_done() && header.set_joiner_among_others(deputy.waiter())).then_some(deputy)
+    }
+
+    #[test]
+    fn a_future_that_is_polled_again_is_called_at_the_end_or_finds_it() {
+        explore(3, || {
+            let _cast = Cast::here();
+            let play = Play::new();
+            let home = play.run(false);
+            let called = Arc::new(Called(shared::AtomicBool::new(false)));
+            called.0.make();
+            let waker = Waker::from(called.clone());
+            drop(poll(&play, Waker::noop()));
+            if let Some(deputy) = poll(&play, &waker) {
+                while !called.0.load(Ordering::Acquire) {
+                    thread::yield_now();
+                }
+                assert!(deputy.is_over(&waker));
+                drop(deputy);
+            }
+            play.take();
+            play.end(home);
+        });
+    }
+
+    #[test]
+    fn a_future_that_is_dropped_as_its_task_ends_leaves_the_result_to_be_dropped_once() {
+        explore(3, || {
+            let _cast = Cast::here();
+            let play = Play::new();
+            let home = play.run(false);
+            let deputy = poll(&play, Waker::noop());
+            play.detach();
+            drop(deputy);
+            play.end(home);
+        });
+    }
+
+    struct Called(shared::AtomicBool);
+
+    impl Wake for Called {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Release);
         }
     }
 }

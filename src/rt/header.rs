@@ -1,6 +1,7 @@
 //! What the runtime knows of a task, in one place that is not its stack.
 //!
-//! A plain thread that waits has a header too, so that every primitive works for tasks and threads alike.
+//! A plain thread that waits has a header too, so that every primitive works for tasks and threads alike; so has what stands
+//! in line for a future (see `deputy`), which is neither: it has no home and no thread.
 //!
 //! 1. Headers live in one immortal slab: a `&'static Header` is always valid memory, and recycled when its last
 //!    reference is given up. What makes a stale reference harmless is the epoch in the waiter word (see `waiter`),
@@ -89,7 +90,7 @@ pub(crate) struct Header {
     place: Cell<Option<&'static Location<'static>>>,
     /// Null if it has none. Set before the header is shared, or by the home thread.
     belongings: atomic::AtomicPtr<Belongings>,
-    /// The `Group` that the task is counted in, if any; only `end` knows what to do with it.
+    /// The `Group` that the task is counted in, if any; only `end` knows what to do with it. Of a deputy: its `Pledge`.
     pub(super) group: Cell<*const ()>,
     /// The thread to unpark, if this is a plain thread's.
     pub(super) thread: UnsafeCell<Option<Thread>>,
@@ -155,6 +156,8 @@ pub(crate) enum Why {
     Oneshot,
     Select,
     SelectReady,
+    Future,
+    FutureReady,
 }
 
 impl Why {
@@ -196,6 +199,8 @@ impl Why {
             Why::Oneshot => "waiting for the one message of a channel",
             Why::Select => "waiting for the first of several things",
             Why::SelectReady => "waiting for the first of several things, a descriptor among them",
+            Why::Future => "waiting for a future",
+            Why::FutureReady => "waiting for a future that waits for a descriptor",
         }
     }
 
@@ -216,6 +221,7 @@ impl Why {
                 | Why::Child
                 | Why::Signal
                 | Why::SelectReady
+                | Why::FutureReady
         )
     }
 }

@@ -1,6 +1,8 @@
 //! The machine: tasks, their stacks, and the loop that runs them. Read from the bottom of this list upwards, or
 //! from `worker` down.
 
+pub(crate) mod deputy;
+
 pub(crate) mod choice;
 
 pub(crate) mod scheduler;
@@ -16,14 +18,21 @@ pub(crate) mod worker;
 pub(crate) mod crew;
 mod share;
 
+#[cfg_attr(not(feature = "futures-io"), allow(dead_code))]
+mod lookout;
 pub(crate) mod reactor;
 pub(crate) mod timer;
+
+#[cfg_attr(not(feature = "futures-io"), allow(dead_code))]
+mod post;
 
 mod aside;
 mod bias;
 mod end;
 pub(crate) mod group;
 pub(crate) mod waiter;
+
+pub(crate) mod pledge;
 
 pub(crate) mod header;
 pub(crate) mod home;

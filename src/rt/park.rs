@@ -21,7 +21,7 @@ use super::scope::Limit;
 use super::timer::Key;
 use super::unwind::{self, can_raise, Target};
 use super::waiter::Waiter;
-use super::worker::{with_default, with_local, with_running};
+use super::worker::{with_default, with_local, with_running, BUDGET};
 use crate::base::shared::{thread, Ordering};
 use crate::error::{Cancelled, Deadlock, Timeout};
 use std::io;
@@ -248,6 +248,21 @@ pub(crate) fn charge_more(units: usize) {
         let units = u32::try_from(units).unwrap_or(u32::MAX);
         cx.budget.set(cx.budget.get().saturating_sub(units));
     });
+}
+
+/// As `charge`, for an operation that must not suspend: false, if others are to run first. Then the budget begins anew: who polls
+/// futures may go on with others of them, and come back to this one, before he lets them.
+pub(crate) fn try_charge() -> bool {
+    CX.with(|cx| match cx.budget.get() {
+        0 if cx.task.get().is_some() => {
+            cx.budget.set(BUDGET);
+            false
+        }
+        left => {
+            cx.budget.set(left.saturating_sub(1));
+            true
+        }
+    })
 }
 
 /// As `charge`, for an operation that keeps the others waiting for as long as many together: takes what is left.

@@ -11,9 +11,13 @@
 //!    was closed meanwhile finds nobody.
 //! 3. A descriptor is taken out of its reactors before it is closed: a copy of it elsewhere would keep delivering.
 //! 4. The lock of a room is held for a few instructions, never over a suspension or a system call that waits.
+//! 5. A future has no node: of each direction there is one waker, of who polled last, as in the crate `async-io`. An event takes it; and so
+//!    does the next one to poll, by whom it is woken, so that nobody is forgotten. Wakers are woken, and dropped, with nothing locked.
 
 use super::alarm::Alarm;
 use super::home::Bell;
+use super::job::drop_quietly;
+use super::post::Post;
 use super::waiter::{Node, WaitList};
 use crate::base::slab::Slab;
 use mio::event::Event;
@@ -25,6 +29,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task;
 use std::time::{Duration, Instant};
 
 /// Which way data goes.
@@ -122,7 +127,7 @@ pub(crate) struct Reactor {
 }
 
 /// The part of a reactor that a port keeps, to take its descriptor out from any thread.
-struct Registrar {
+pub(super) struct Registrar {
     registry: Registry,
     /// Descriptors that are registered.
     count: AtomicUsize,
@@ -188,6 +193,11 @@ impl Reactor {
         self.registrar.count.load(Ordering::Relaxed) == 0
     }
 
+    #[cfg_attr(not(feature = "futures-io"), allow(dead_code))]
+    pub(super) fn registrar(&self) -> &Arc<Registrar> {
+        &self.registrar
+    }
+
     /// Waits for events for as long as `patience` allows, and wakes those who waited for them.
     pub(crate) fn poll(&self, patience: Patience) {
         let timeout = match patience {
@@ -233,6 +243,18 @@ struct State {
     /// The reactors in which the descriptor is registered.
     registrars: Vec<Weak<Registrar>>,
     waiting: [WaitList; DIRECTIONS.len()],
+    /// Those of futures, by 5: made when one first waits here, for most rooms see none.
+    wakers: Option<Box<Wakers>>,
+}
+
+type Wakers = [Option<Asleep>; DIRECTIONS.len()];
+
+#[cfg_attr(not(feature = "futures-io"), allow(dead_code))]
+/// A future that waits.
+pub(super) struct Asleep {
+    waker: task::Waker,
+    /// Where somebody polls for it, if that is not its own worker.
+    _post: Option<Post>,
 }
 
 static ROOMS: Slab<Room> = Slab::new();
@@ -263,7 +285,10 @@ impl Port {
     /// # Errors
     /// The descriptor cannot be watched (`EPERM`: a regular file), or there is no memory for it.
     pub(crate) fn register(&self, fd: BorrowedFd<'_>, reactor: &Reactor) -> io::Result<()> {
-        let here = &reactor.registrar;
+        self.register_with(fd, &reactor.registrar)
+    }
+
+    fn register_with(&self, fd: BorrowedFd<'_>, here: &Arc<Registrar>) -> io::Result<()> {
         let mut state = self.room().lock();
         if state
             .registrars
@@ -308,6 +333,37 @@ impl Port {
         }
     }
 
+    #[cfg_attr(not(feature = "futures-io"), allow(dead_code))]
+    /// Has `waker` woken by the next event of that direction, in place of the one before; false if there was one after `tick` was
+    /// read. `by` is a reactor that is polled until then, with a `post` if by the lookout.
+    ///
+    /// # Errors
+    /// Those of `register`.
+    pub(super) fn call(
+        &self,
+        fd: BorrowedFd<'_>,
+        (interest, tick): (Interest, u32),
+        waker: task::Waker,
+        (by, post): (&Arc<Registrar>, Option<Post>),
+    ) -> io::Result<bool> {
+        self.register_with(fd, by)?;
+        let asleep = Asleep { waker, _post: post };
+        let mut state = self.room().lock();
+        if self.tick(interest.into()) != tick {
+            drop(state);
+            return Ok(false);
+        }
+        let place = &mut state.wakers.get_or_insert_with(Box::default)[interest as usize];
+        let same = |before: &Asleep| before.waker.will_wake(&asleep.waker);
+        let is_other = !place.as_ref().is_some_and(same);
+        let before = place.replace(asleep);
+        drop(state);
+        if let Some(before) = before.filter(|_| is_other) {
+            before.wake();
+        }
+        Ok(true)
+    }
+
     /// Takes the descriptor out of all reactors; late events find nobody.
     pub(crate) fn close(self, fd: BorrowedFd<'_>) {
         let room = self.room();
@@ -327,7 +383,9 @@ impl Port {
             );
             registrar.count.fetch_sub(1, Ordering::Relaxed);
         }
+        let wakers = state.wakers.take();
         drop(state);
+        drop(wakers);
         ROOMS.free(self.0);
     }
 
@@ -344,10 +402,11 @@ impl Room {
     fn deliver(token: Token, event: &Event) {
         let (index, generation) = parts(token);
         let room = ROOMS.get(index);
-        let state = room.lock();
+        let mut state = room.lock();
         if state.generation & GENERATIONS != generation {
             return;
         }
+        let mut ready = Interests(0);
         // An error ends both kinds of wait: the next call reports it. The end of the stream is readable.
         let failed = event.is_error();
         if failed || event.is_read_closed() || event.is_priority() {
@@ -355,15 +414,21 @@ impl Room {
             room.past_bytes.store(true, Ordering::Relaxed);
         }
         if failed || event.is_readable() || event.is_read_closed() {
-            room.signal(Interest::Read, &state);
+            ready = ready | Interest::Read.into();
         }
         if failed || event.is_writable() || event.is_write_closed() {
-            room.signal(Interest::Write, &state);
+            ready = ready | Interest::Write.into();
         }
         // `poll(2)` lets an error and a hang-up end a wait for this as well.
         if failed || event.is_priority() || event.is_read_closed() || event.is_write_closed() {
-            room.signal(Interest::Priority, &state);
+            ready = ready | Interest::Priority.into();
         }
+        ready
+            .each()
+            .for_each(|interest| room.signal(interest, &state));
+        let asleep = state.asleep(ready);
+        drop(state);
+        asleep.into_iter().flatten().for_each(Asleep::wake);
     }
 
     fn signal(&self, interest: Interest, state: &State) {
@@ -374,12 +439,32 @@ impl Room {
     }
 }
 
+impl State {
+    /// The wakers of these directions.
+    fn asleep(&mut self, ready: Interests) -> Wakers {
+        let mut taken = Wakers::default();
+        if let Some(wakers) = &mut self.wakers {
+            for interest in ready.each() {
+                taken[interest as usize] = wakers[interest as usize].take();
+            }
+        }
+        taken
+    }
+}
+
+impl Asleep {
+    fn wake(self) {
+        drop_quietly(|| self.waker.wake());
+    }
+}
+
 impl Default for State {
     fn default() -> Self {
         State {
             generation: 0,
             registrars: Vec::new(),
             waiting: [const { WaitList::new() }; DIRECTIONS.len()],
+            wakers: None,
         }
     }
 }

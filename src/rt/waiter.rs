@@ -17,6 +17,7 @@
 
 use super::header::{Header, CX};
 use super::home::{Home, Message};
+use super::pledge::{Pledge, Wakers};
 use crate::base::list::{Linked, Links, List};
 use crate::base::shared::{Ordering, UnsafeCell};
 
@@ -126,6 +127,18 @@ impl Waiter {
         self.header.word.load(Ordering::Acquire) & STATE == WOKEN
     }
 
+    /// As `wake`; but if it is a future's, its waker is for the caller to be woken, when nothing is locked.
+    fn wake_but_futures(self, wakers: &mut Wakers) {
+        if self.header.is_deputy() {
+            if self.win(WOKEN) {
+                // SAFETY: as it says of itself.
+                wakers.take(unsafe { Pledge::of(self.header) });
+            }
+        } else {
+            self.wake();
+        }
+    }
+
     #[inline]
     fn settle(self, state: u64) -> bool {
         let won = self.win(state);
@@ -182,6 +195,8 @@ fn make_ready(owner: &'static Header) {
                 home.send(Message::Wake(owner));
             }
         }
+        // SAFETY: it waits, and is neither a task nor a thread.
+        None if !owner.is_thread() => unsafe { Pledge::of(owner) }.keep(),
         home => make_thread_ready(owner, home),
     }
 }
@@ -452,20 +467,37 @@ impl<S> WaitList<S> {
         unsafe { self.0.find(asked) }.is_some()
     }
 
-    /// Wakes all, first come first.
+    /// Wakes all, first come first. For a list in which no futures stand: the code of a waker is somebody else's.
     ///
     /// # Safety
     /// The caller has exclusive use of this list.
     pub(crate) unsafe fn wake_all(&self) {
-        loop {
-            // SAFETY: a node that is in the list lives, by the promise of `push`.
-            let Some(node) = (unsafe { self.0.pop_front() }) else {
-                return;
-            };
-            // Copied out before it is woken: the node may be gone right after.
-            let waiter = node.waiter;
+        // SAFETY: the caller's promise.
+        while let Some(waiter) = unsafe { self.pop() } {
             waiter.wake();
         }
+    }
+
+    /// Wakes all, first come first; the futures among them when the caller wakes the wakers, with nothing locked.
+    ///
+    /// # Safety
+    /// The caller has exclusive use of this list.
+    pub(crate) unsafe fn wake_all_but_futures(&self, wakers: &mut Wakers) {
+        // SAFETY: the caller's promise.
+        while let Some(waiter) = unsafe { self.pop() } {
+            waiter.wake_but_futures(wakers);
+        }
+    }
+
+    /// Takes the first one out.
+    ///
+    /// # Safety
+    /// The caller has exclusive use of this list.
+    #[inline]
+    unsafe fn pop(&self) -> Option<Waiter> {
+        // Copied out before it is woken: the node may be gone right after.
+        // SAFETY: a node that is in the list lives, by the promise of `push`.
+        unsafe { self.0.pop_front() }.map(|node| node.waiter)
     }
 }
 

@@ -55,7 +55,7 @@ const SLICE: Duration = Duration::from_millis(2);
 /// Messages of other threads taken in at a time.
 const MESSAGES: u32 = 1024;
 /// Operations that a task may do without waiting before it has to let others run.
-const BUDGET: u32 = 128;
+pub(super) const BUDGET: u32 = 128;
 /// How long a worker on which nothing can happen waits before it first asks whether another thread could wake it,
 /// and then between such questions.
 const DOUBT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));

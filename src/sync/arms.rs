@@ -9,21 +9,25 @@ use super::buffer::Buffer;
 use super::channel::{Channel, Getting, Offer, Place, Putting, TryMiss};
 use crate::rt::choice::{self, Arm, End, Here};
 use std::cell::{Cell, UnsafeCell};
+use std::ops::Deref;
 
 /// The channel is closed and empty.
 #[derive(Clone, Copy)]
 pub struct Closed;
 
-/// Gets one item, whichever it is.
-pub struct Getter<'a, T, B: Buffer<T>> {
-    channel: &'a Channel<T, B>,
+/// Gets one item, whichever it is, from a channel that it borrows.
+pub type Getter<'a, T, B> = GetterFrom<&'a Channel<T, B>, T, B>;
+
+/// The same from one that it borrows or owns a share of.
+pub struct GetterFrom<C: Deref<Target = Channel<T, B>>, T, B: Buffer<T>> {
+    channel: C,
     place: Place<Getting<T>>,
     got: Cell<Option<Result<T, Closed>>>,
 }
 
-impl<'a, T, B: Buffer<T>> Getter<'a, T, B> {
-    pub(super) fn new(channel: &'a Channel<T, B>) -> Self {
-        Getter {
+impl<C: Deref<Target = Channel<T, B>>, T, B: Buffer<T>> GetterFrom<C, T, B> {
+    pub(super) fn new(channel: C) -> Self {
+        GetterFrom {
             channel,
             place: UnsafeCell::new(None),
             got: Cell::new(None),
@@ -34,7 +38,9 @@ impl<'a, T, B: Buffer<T>> Getter<'a, T, B> {
     pub(super) fn take(&self) -> Result<T, Closed> {
         self.got.take().expect("it was chosen, and is asked once")
     }
+}
 
+impl<'a, T, B: Buffer<T>> Getter<'a, T, B> {
     /// `arm`, if it gets from `channel`.
     pub(super) fn of<'b>(channel: &'a Channel<T, B>, arm: &'b dyn Arm) -> Option<&'b Self> {
         if arm.end() != end(channel, GETS) {
@@ -46,8 +52,8 @@ impl<'a, T, B: Buffer<T>> Getter<'a, T, B> {
     }
 }
 
-// SAFETY: each end of a channel has arms of one type: this, and the next.
-unsafe impl<T, B: Buffer<T>> Arm for Getter<'_, T, B> {
+// SAFETY: each end of a channel has arms of one type: `Getter`, and the next. What owns a share of its channel is no arm of `select!`.
+unsafe impl<C: Deref<Target = Channel<T, B>>, T, B: Buffer<T>> Arm for GetterFrom<C, T, B> {
     fn attempt(&self) -> bool {
         let got = match self.channel.attempt_get() {
             Ok(item) => Ok(item),
@@ -80,11 +86,11 @@ unsafe impl<T, B: Buffer<T>> Arm for Getter<'_, T, B> {
     }
 
     fn end(&self) -> End {
-        end(self.channel, GETS)
+        end(&self.channel, GETS)
     }
 }
 
-impl<T, B: Buffer<T>> Drop for Getter<'_, T, B> {
+impl<C: Deref<Target = Channel<T, B>>, T, B: Buffer<T>> Drop for GetterFrom<C, T, B> {
     fn drop(&mut self) {
         self.undo();
     }

@@ -30,6 +30,7 @@ use crate::base::lock::{Lock, Locked};
 use crate::rt::choice::Bound;
 use crate::rt::header::Why;
 use crate::rt::park::{assert_unbound, bound, charge, charge_more, park, Interrupt, Mode, Outcome};
+use crate::rt::pledge::Wakers;
 use crate::rt::waiter::{Node, WaitList, Waiter, Won};
 use std::any::Any;
 use std::cell::UnsafeCell;
@@ -429,15 +430,17 @@ impl<T, B: Buffer<T>> Channel<T, B> {
     /// Nothing more can be put. Getters that wait are told, for nothing is left for them; putters that wait have their items
     /// back.
     pub(super) fn close(&self) {
-        self.lock().close();
+        let wakers = self.lock().close();
+        wakers.wake();
     }
 
     /// As `close`, when nobody will get any more: what is left is dropped.
     pub(super) fn close_and_clear(&self) {
         let mut state = self.lock();
-        state.close();
+        let wakers = state.close();
         let items = mem::take(&mut state.items);
         drop(state);
+        wakers.wake();
         // Destructors of items may use this channel, or suspend.
         drop(items);
     }
@@ -516,12 +519,15 @@ enum Take<T> {
 }
 
 impl<T, B: Buffer<T>> State<T, B> {
-    fn close(&mut self) {
+    /// Those that it returns are to be woken when the lock is free.
+    fn close(&mut self) -> Wakers {
+        let mut wakers = Wakers::default();
         self.closed = true;
         // SAFETY: the lock is held.
-        unsafe { self.getters.wake_all() };
+        unsafe { self.getters.wake_all_but_futures(&mut wakers) };
         // SAFETY: as above.
-        unsafe { self.putters.wake_all() };
+        unsafe { self.putters.wake_all_but_futures(&mut wakers) };
+        wakers
     }
 
     #[inline(always)]

@@ -1,14 +1,24 @@
 //! [`Event`] and [`Notify`]: a flag, and a line of those who wait for it.
 //!
+//! Who waits for an event as a future is an [`Attending`]; it is told by being out of the line: whoever takes its node out has found
+//! that the flag was set.
+//!
 //! An event's flag stays set, and all go on; a notification is for one, who takes it along.
 
 use super::wait::{Bound, Early, Line};
 use crate::base::lock::Lock;
 use crate::error::Timeout;
+use crate::rt::choice::{Arm, Here};
+use crate::rt::deputy::Attending;
 use crate::rt::header::Why;
 use crate::rt::park::charge;
-use crate::rt::waiter::WaitList;
+use crate::rt::pledge::Wakers;
+use crate::rt::waiter::{Node, WaitList};
+use std::cell::UnsafeCell;
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 struct State {
@@ -73,10 +83,13 @@ impl Event {
 
     /// Sets the flag. All who wait go on, even if it is cleared before they have done so. Does not wait.
     pub fn set(&self) {
+        let mut wakers = Wakers::default();
         let mut state = self.0.lock();
         state.flag = true;
         // SAFETY: the lock is held.
-        unsafe { state.line.wake_all() };
+        unsafe { state.line.wake_all_but_futures(&mut wakers) };
+        drop(state);
+        wakers.wake();
     }
 
     /// Clears the flag: who comes from now on waits. Does not wait.
@@ -136,6 +149,27 @@ impl Event {
         self.wait_within(Bound::Until(deadline))
     }
 
+    /// As [`wait`](Event::wait), for whatever runs futures. Polling never suspends.
+    ///
+    /// Who was pending when the flag was set is ready, even if it was cleared since. It can be dropped at any time.
+    ///
+    /// ```
+    /// use multitask::{future, spawn, sync::{Arc, Event}};
+    ///
+    /// let started = Arc::new(Event::new());
+    /// spawn({
+    ///     let started = started.clone();
+    ///     move || started.set()
+    /// });
+    /// future::block_on(async { started.wait_async().await });
+    /// ```
+    pub fn wait_async(&self) -> EventFuture<'_> {
+        EventFuture(Attending::new(Standing {
+            state: &self.0,
+            place: UnsafeCell::new(None),
+        }))
+    }
+
     #[inline(always)]
     fn wait_within(&self, bound: Bound) -> Result<(), Timeout> {
         wait(&self.0, Why::Event, bound, |flag| *flag)
@@ -152,6 +186,69 @@ impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let is_set = self.is_set();
         f.debug_struct("Event").field("is_set", &is_set).finish()
+    }
+}
+
+/// Waits until an event is set; see [`Event::wait_async`].
+#[must_use = "a future does nothing unless it is awaited"]
+pub struct EventFuture<'a>(Attending<Standing<'a>>);
+
+impl Future for EventFuture<'_> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // SAFETY: it is not moved.
+        unsafe { self.map_unchecked_mut(|this| &mut this.0) }.poll(cx)
+    }
+}
+
+// SAFETY: of what is in it others know the node alone, which does not move while it is in the line, and is used by the lock.
+unsafe impl Send for EventFuture<'_> {}
+// SAFETY: through a shared reference nothing can be done with it.
+unsafe impl Sync for EventFuture<'_> {}
+
+impl fmt::Debug for EventFuture<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventFuture").finish_non_exhaustive()
+    }
+}
+
+/// A place in an event's line.
+struct Standing<'a> {
+    state: &'a Lock<State>,
+    place: UnsafeCell<Option<Node>>,
+}
+
+// SAFETY: it names no end.
+unsafe impl Arm for Standing<'_> {
+    fn attempt(&self) -> bool {
+        self.state.lock().flag
+    }
+
+    unsafe fn enlist(&self, here: &Here) -> bool {
+        let state = self.state.lock();
+        if state.flag {
+            return false;
+        }
+        // SAFETY: not in a list, so nobody else looks at it.
+        let node = unsafe { (*self.place.get()).insert(Node::new(here.waiter)) };
+        // SAFETY: the lock is held; by the caller's promise it stays where it is until `delist`, which takes it out.
+        unsafe { state.line.push(node) };
+        true
+    }
+
+    fn delist(&self) -> bool {
+        let state = self.state.lock();
+        // SAFETY: the lock is held, and the wait is over.
+        let place = unsafe { &mut *self.place.get() };
+        let was_told = place.as_ref().is_some_and(|node| {
+            let told = !node.is_in_list();
+            // SAFETY: the lock is held, and it has been in this line only.
+            unsafe { state.line.remove(node) };
+            told
+        });
+        *place = None;
+        was_told
     }
 }
 

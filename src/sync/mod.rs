@@ -32,6 +32,7 @@
 //! all, is closed by a call, and gives those who get a choice.
 
 mod arms;
+mod awaiting;
 mod barrier;
 mod buffer;
 mod channel;
@@ -57,13 +58,13 @@ mod wait_group;
 pub use barrier::{Barrier, BarrierWaitResult};
 pub use condvar::{Condvar, WaitTimeoutResult};
 pub use errors::{GetError, PutError, TryGetError, TryPutError};
-pub use event::{Event, Notify};
+pub use event::{Event, EventFuture, Notify};
 pub use lazy_lock::LazyLock;
 pub use mutex::{Mutex, MutexGuard};
 pub use once::{Once, OnceState};
 pub use once_lock::OnceLock;
 pub use poison::{LockTimeoutError, LockTimeoutResult};
-pub use queue::{Iter, Queue, TryIter};
+pub use queue::{GetFuture, Iter, PutFuture, Queue, TryIter};
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use semaphore::{
     AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit, TryAcquireError,

@@ -31,6 +31,7 @@
 //! ```
 
 use super::arms::{receives, transmits, Getter, Grant, Putter};
+use super::awaiting::{gets, puts, Getting, Putting};
 use super::channel::{Channel, Miss, Terms, TryMiss};
 use super::ends::{iterators, opaque};
 use crate::base::shared::{AtomicUsize, Ordering};
@@ -38,8 +39,11 @@ use crate::rt::choice::{Arm, Bound, Receive, Transmit};
 use crate::rt::header::Why;
 use crate::rt::park::Mode;
 use std::collections::VecDeque;
+use std::future::Future;
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use std::{error, fmt};
 
@@ -174,6 +178,30 @@ impl<T> Sender<T> {
         })
     }
 
+    /// As [`send`](Sender::send), for whatever runs futures. Polling never suspends.
+    ///
+    /// If the future is dropped before it is ready the message was not sent, and is dropped with it. At a capacity of 0 it is met
+    /// by a receiver that waits, and not by [`try_recv`](Receiver::try_recv).
+    ///
+    /// # Errors
+    /// As `send`.
+    ///
+    /// ```
+    /// use multitask::{future, spawn, sync::mpmc};
+    ///
+    /// let (sender, receiver) = mpmc::sync_channel(1);
+    /// let sum = spawn(move || receiver.iter().sum::<i32>());
+    /// future::block_on(async move {
+    ///     for n in 1..=10 {
+    ///         sender.send_async(n).await.unwrap(); // pending while there is no room
+    ///     }
+    /// });
+    /// assert_eq!(sum.join().unwrap(), 55);
+    /// ```
+    pub fn send_async(&self, msg: T) -> SendFuture<'_, T> {
+        SendFuture(Putting::into(&self.shared.channel, msg))
+    }
+
     /// Whether `other` sends into the same channel.
     pub fn same_channel(&self, other: &Sender<T>) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
@@ -251,6 +279,27 @@ impl<T> Receiver<T> {
             Miss::Closed => RecvTimeoutError::Disconnected,
             Miss::TimedOut | Miss::Interrupted(_) => RecvTimeoutError::Timeout,
         })
+    }
+
+    /// As [`recv`](Receiver::recv), for whatever runs futures. Polling never suspends.
+    ///
+    /// The future stands in line with those who wait otherwise. It can be dropped at any time: a message that was handed to it, and
+    /// that it has not returned, is received next. (Only another receiver that has meanwhile been told that no sender is left
+    /// does not hear of it, unless it asks again.)
+    ///
+    /// # Errors
+    /// As `recv`.
+    ///
+    /// ```
+    /// use multitask::{future, spawn, sync::mpmc};
+    ///
+    /// let (sender, receiver) = mpmc::channel();
+    /// spawn(move || sender.send("from a task").unwrap());
+    /// let message = future::block_on(async { receiver.recv_async().await });
+    /// assert_eq!(message, Ok("from a task"));
+    /// ```
+    pub fn recv_async(&self) -> RecvFuture<'_, T> {
+        RecvFuture(Getting::from(&self.shared.channel))
     }
 
     /// An iterator that [receives](Receiver::recv) until no sender is left.
@@ -395,11 +444,20 @@ impl<T> From<SendError<T>> for SendTimeoutError<T> {
 }
 
 iterators!();
+gets! {
+    /// Receives one message; see [`Receiver::recv_async`].
+    RecvFuture, VecDeque<T>, RecvError = RecvError
+}
+puts! {
+    /// Sends one message; see [`Sender::send_async`].
+    SendFuture, SendError<T> = SendError
+}
 
 #[cfg(all(test, loom))]
 mod models {
     use super::*;
     use crate::base::shared::{explore, Counted, Drops};
+    use crate::future::block_on;
     use crate::rt::choice::{choose, Grant as _};
     use crate::rt::header::models::Cast;
 
@@ -635,6 +693,61 @@ mod models {
                 });
                 assert_eq!(receiver.recv(), Err(RecvError));
                 declines.join().unwrap();
+            });
+        }
+    }
+
+    /// As many polls as it takes, by a waker that calls the thread; or one poll, and it is dropped.
+    fn attend(receiver: &Receiver<Counted>, gives_up: bool) -> Option<Result<Counted, RecvError>> {
+        if !gives_up {
+            return Some(block_on(receiver.recv_async()));
+        }
+        let mut future = std::pin::pin!(receiver.recv_async());
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        match future.as_mut().poll(&mut cx) {
+            Poll::Ready(received) => Some(received),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn a_message_for_a_future_that_is_dropped_is_received_by_it_or_by_who_comes_next() {
+        for capacity in [NONE, ONE] {
+            explore(4, move || {
+                let mut cast = Cast::here();
+                let (sender, receiver) = channel_of(capacity);
+                let drops = Drops::default();
+                let (message, hasty) = (drops.one(), receiver.clone());
+                let sends = cast.spawn(move || sender.send(message));
+                let hastes = cast.spawn(move || attend(&hasty, true).and_then(Result::ok));
+                let mut received = hastes.join().unwrap();
+                if received.is_none() {
+                    received = receiver.recv().ok();
+                }
+                assert!(received.is_some());
+                assert!(sends.join().unwrap().is_ok());
+                assert_eq!(drops.count(), 0);
+                drop(received);
+                assert_eq!(drops.count(), 1);
+            });
+        }
+    }
+
+    #[test]
+    fn of_a_future_and_a_thread_one_has_the_only_message_and_the_other_hears_of_the_end() {
+        for capacity in [NONE, ONE] {
+            explore(3, move || {
+                let mut cast = Cast::here();
+                let (sender, receiver) = channel_of(capacity);
+                let drops = Drops::default();
+                let (message, other) = (drops.one(), receiver.clone());
+                let sends = cast.spawn(move || sender.send(message));
+                let receives = cast.spawn(move || attend(&other, false).unwrap());
+                let received = [receiver.recv(), receives.join().unwrap()];
+                assert!(sends.join().unwrap().is_ok());
+                assert_eq!(received.iter().filter(|one| one.is_ok()).count(), 1);
+                drop(received);
+                assert_eq!(drops.count(), 1);
             });
         }
     }

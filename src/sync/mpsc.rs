@@ -27,7 +27,7 @@ use std::marker::PhantomData;
 use std::panic::RefUnwindSafe;
 use std::time::{Duration, Instant};
 
-pub use super::mpmc::SendTimeoutError;
+pub use super::mpmc::{RecvFuture, SendFuture, SendTimeoutError};
 pub use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError};
 
 /// A channel that holds any number of messages: [`send`](Sender::send) never waits. As `std::sync::mpsc::channel`.
@@ -172,6 +172,17 @@ impl<T> SyncSender<T> {
     pub fn send_deadline(&self, t: T, deadline: Instant) -> Result<(), SendTimeoutError<T>> {
         self.inner.send_deadline(t, deadline)
     }
+
+    /// As [`send`](SyncSender::send), for whatever runs futures. Polling never suspends.
+    ///
+    /// If the future is dropped before it is ready the message was not sent, and is dropped with it. At a bound of 0 it is met
+    /// by a receiver that waits, and not by [`try_recv`](Receiver::try_recv).
+    ///
+    /// # Errors
+    /// As `send`.
+    pub fn send_async(&self, t: T) -> SendFuture<'_, T> {
+        self.inner.send_async(t)
+    }
 }
 
 impl<T> Receiver<T> {
@@ -234,6 +245,32 @@ impl<T> Receiver<T> {
     #[inline]
     pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvTimeoutError> {
         self.inner.recv_deadline(deadline)
+    }
+
+    /// As [`recv`](Receiver::recv), for whatever runs futures. Polling never suspends.
+    ///
+    /// The future can be dropped at any time: a message that was handed to it, and that it has not returned, is received next. It
+    /// borrows the receiver for itself, so that it may go to another thread.
+    ///
+    /// # Errors
+    /// As `recv`.
+    ///
+    /// ```
+    /// use multitask::{future, spawn, sync::mpsc};
+    ///
+    /// let (sender, mut receiver) = mpsc::channel();
+    /// spawn(move || (1..=3).for_each(|n| sender.send(n).unwrap()));
+    /// let sum = future::block_on(async {
+    ///     let mut sum = 0;
+    ///     while let Ok(n) = receiver.recv_async().await {
+    ///         sum += n;
+    ///     }
+    ///     sum
+    /// });
+    /// assert_eq!(sum, 6);
+    /// ```
+    pub fn recv_async(&mut self) -> RecvFuture<'_, T> {
+        self.inner.recv_async()
     }
 
     /// An iterator that [receives](Receiver::recv) until no sender is left.

@@ -12,6 +12,7 @@
 //! ```
 
 use super::arms::{receives, Getter};
+use super::awaiting::Getting;
 use super::channel::{Channel, Miss, Terms, TryMiss};
 use super::ends::opaque;
 use crate::rt::choice::{Arm, Bound, Receive};
@@ -19,11 +20,16 @@ use crate::rt::header::Why;
 use crate::rt::park::Mode;
 use std::error::Error;
 use std::fmt;
+use std::future::{Future, IntoFuture};
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 pub use std::sync::mpsc::{RecvError, SendError};
+
+type Shared<T> = Arc<Channel<T, Option<T>>>;
 
 /// A channel for one message. As `std::sync::oneshot::channel`.
 pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
@@ -44,12 +50,12 @@ pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
 /// sender.send(2).unwrap();
 /// ```
 pub struct Sender<T> {
-    channel: Arc<Channel<T, Option<T>>>,
+    channel: Shared<T>,
 }
 
 /// Receives one message; made by [`channel`]. As `std::sync::oneshot::Receiver`.
 pub struct Receiver<T> {
-    channel: Arc<Channel<T, Option<T>>>,
+    channel: Shared<T>,
 }
 
 impl<T> Sender<T> {
@@ -147,6 +153,51 @@ impl<T> Receiver<T> {
             Miss::Closed => RecvTimeoutError::Disconnected,
             Miss::TimedOut | Miss::Interrupted(_) => RecvTimeoutError::Timeout(self),
         })
+    }
+}
+
+/// It can be awaited as it is, by whatever runs futures, and says what [`recv`](Receiver::recv) would. Polling never suspends.
+///
+/// ```
+/// use multitask::{future, spawn, sync::oneshot};
+///
+/// let (sender, receiver) = oneshot::channel();
+/// spawn(move || sender.send("done").unwrap());
+/// assert_eq!(future::block_on(async { receiver.await }), Ok("done"));
+/// ```
+impl<T> IntoFuture for Receiver<T> {
+    type Output = Result<T, RecvError>;
+    type IntoFuture = RecvFuture<T>;
+
+    fn into_future(self) -> RecvFuture<T> {
+        RecvFuture {
+            getting: Getting::from(self.channel.clone()),
+            _receiver: self,
+        }
+    }
+}
+
+/// Receives the message of a channel; made by [`IntoFuture`] from its [`Receiver`]. Dropping it drops the receiver.
+#[must_use = "a future does nothing unless it is awaited"]
+pub struct RecvFuture<T> {
+    getting: Getting<Shared<T>, T, Option<T>>,
+    /// Says by its end that nobody will receive.
+    _receiver: Receiver<T>,
+}
+
+impl<T> Future for RecvFuture<T> {
+    type Output = Result<T, RecvError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // SAFETY: it is not moved.
+        let got = unsafe { self.map_unchecked_mut(|this| &mut this.getting) }.poll(cx);
+        got.map(|got| got.map_err(|_closed| RecvError))
+    }
+}
+
+impl<T> fmt::Debug for RecvFuture<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecvFuture").finish_non_exhaustive()
     }
 }
 

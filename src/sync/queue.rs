@@ -3,6 +3,7 @@
 //! What happens inside is `channel`'s; here are its names, and its errors.
 
 use super::arms::{receives, transmits, Getter, Grant, Putter};
+use super::awaiting::{gets, puts, Getting, Putting};
 use super::channel::{Channel, Miss, Predicate, Terms, TryMiss};
 use super::errors::{GetError, PutError, TryGetError, TryPutError};
 use crate::rt::choice::{Arm, Bound, Receive, Transmit};
@@ -10,7 +11,10 @@ use crate::rt::header::Why;
 use crate::rt::park::{assert_unbound, Mode};
 use std::collections::VecDeque;
 use std::fmt;
+use std::future::Future;
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 /// A first-in-first-out queue for any number of producers and consumers, tasks and threads alike.
@@ -311,6 +315,39 @@ impl<T> Queue<T> {
             })
     }
 
+    // ---- as futures ----
+
+    /// As [`get`](Queue::get), for whatever runs futures. Polling never suspends.
+    ///
+    /// The future stands in line with those who wait otherwise. It can be dropped at any time: an item that was handed to it, and
+    /// that it has not returned, is got next. (Only another getter that has meanwhile been told that the queue is closed does not
+    /// hear of it, unless it asks again.)
+    ///
+    /// # Errors
+    /// [`GetError::Closed`] once the queue is closed and empty.
+    ///
+    /// ```
+    /// use multitask::{future, sync::Queue};
+    ///
+    /// let queue = Queue::from_iter([1, 2]);
+    /// let first = future::block_on(async { queue.get_async().await });
+    /// assert_eq!(first, Ok(1));
+    /// ```
+    pub fn get_async(&self) -> GetFuture<'_, T> {
+        GetFuture(Getting::from(&self.channel))
+    }
+
+    /// As [`put`](Queue::put), for whatever runs futures. Polling never suspends.
+    ///
+    /// If the future is dropped before it is ready the item was not put, and is dropped with it. At a capacity of 0 it is met by
+    /// a getter that waits and takes any item, not by [`try_get`](Queue::try_get) nor by one that is choosy.
+    ///
+    /// # Errors
+    /// [`PutError::Closed`] gives the item back.
+    pub fn put_async(&self, item: T) -> PutFuture<'_, T> {
+        PutFuture(Putting::into(&self.channel, item))
+    }
+
     // ---- closing and looking ----
 
     /// Closes the queue: nothing can be put any more, and who gets has what is left and is then told. Returns at once; may be
@@ -409,6 +446,14 @@ const fn terms(bound: Bound, why: Why) -> Terms {
 
 receives!(Queue<T>, VecDeque<T>, channel, GetError = GetError::Closed);
 transmits!(Queue<T>, channel, PutError<T> = PutError::Closed);
+gets! {
+    /// Gets one item; see [`Queue::get_async`].
+    GetFuture, VecDeque<T>, GetError = GetError::Closed
+}
+puts! {
+    /// Puts one item; see [`Queue::put_async`].
+    PutFuture, PutError<T> = PutError::Closed
+}
 
 // ---- std's traits ----
 

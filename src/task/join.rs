@@ -2,14 +2,18 @@
 
 use super::current::Task;
 use crate::error::{Cancelled, JoinError};
+use crate::rt::deputy::Deputy;
 use crate::rt::header::Why;
-use crate::rt::park::{charge, park, Interrupt, Mode, Outcome};
+use crate::rt::park::{charge, park, try_charge, Interrupt, Mode, Outcome};
 use crate::rt::waiter::Waiter;
 use crate::rt::worker::cancel;
 use std::fmt;
+use std::future::Future;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 /// Owns the result of a task that may still run. As `std::thread::JoinHandle`.
@@ -35,6 +39,8 @@ use std::time::{Duration, Instant};
 /// assert_eq!(handle.join().unwrap_err().message(), Some("oops!"));
 /// ```
 ///
+/// It is a future as well, for whoever is in an async runtime: see there.
+///
 /// A handle whose result must stay on its thread stays there too:
 ///
 /// ```compile_fail
@@ -44,6 +50,10 @@ use std::time::{Duration, Instant};
 pub struct JoinHandle<T> {
     /// With the handle's reference, which is given up by joining or detaching.
     task: ManuallyDrop<Task>,
+    /// Stands at the task's end for the future that was pending when it was last polled.
+    deputy: Option<Deputy>,
+    /// The future was ready: the result is gone, and the reference still here.
+    taken: bool,
     _result: PhantomData<T>,
 }
 
@@ -62,6 +72,8 @@ impl<T> JoinHandle<T> {
     pub(super) unsafe fn new(task: Task) -> Self {
         JoinHandle {
             task: ManuallyDrop::new(task),
+            deputy: None,
+            taken: false,
             _result: PhantomData,
         }
     }
@@ -77,7 +89,7 @@ impl<T> JoinHandle<T> {
     ///
     /// # Panics
     /// On a plain thread, if nothing can ever happen again on the thread's default scheduler: see
-    /// [`Deadlock`](crate::Deadlock).
+    /// [`Deadlock`](crate::Deadlock). If it was ready as a future: then it has given the result.
     #[inline(always)]
     pub fn join(self) -> Result<T, JoinError> {
         let header = self.task.header();
@@ -198,12 +210,61 @@ impl<T> JoinHandle<T> {
     }
 
     #[inline]
-    fn take(self) -> Result<T, JoinError> {
+    fn take(mut self) -> Result<T, JoinError> {
+        assert!(!self.taken, "{TAKEN}");
+        self.deputy = None;
         let this = ManuallyDrop::new(self);
         // SAFETY: this is the only handle, it is not used any more, and by `new` the type is right.
         unsafe { this.task.header().take_result() }
     }
 }
+
+const TAKEN: &str = "the handle has given the task's result already";
+
+/// Ready when the task has ended, with what [`join`](JoinHandle::join) would return: the task can be awaited by whatever runs
+/// futures.
+///
+/// Polling never suspends. A handle that is dropped while it is pending detaches its task, as ever; it can still be
+/// [joined](JoinHandle::join), cancelled and waited for by [`select!`](crate::select!). A task that is awaited does not begin sooner for that.
+///
+/// # Panics
+/// If it is polled after it was ready.
+///
+/// ```
+/// use multitask::spawn;
+///
+/// let handle = spawn(|| 6 * 7);
+/// let answer = multitask::future::block_on(async { handle.await.unwrap() });
+/// assert_eq!(answer, 42);
+/// ```
+impl<T> Future for JoinHandle<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        assert!(!this.taken, "{TAKEN}");
+        if !try_charge() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let header = this.task.header();
+        // Another wait of this handle's may have taken its place meanwhile: it stands there anew.
+        this.deputy = None;
+        if !header.is_done() {
+            let deputy = Deputy::new(cx.waker());
+            if header.set_joiner_among_others(deputy.waiter()) {
+                this.deputy = Some(deputy);
+                return Poll::Pending;
+            }
+        }
+        this.taken = true;
+        // SAFETY: it is done, this is the only handle, and by `new` the type is right; asked once, by `taken`.
+        Poll::Ready(unsafe { header.take_result_only() })
+    }
+}
+
+// The result is not in it.
+impl<T> Unpin for JoinHandle<T> {}
 
 /// Nobody is woken any more when the wait is over, however it ended.
 struct Joining(&'static crate::rt::header::Header);
@@ -219,7 +280,12 @@ impl Drop for Joining {
 
 impl<T> Drop for JoinHandle<T> {
     fn drop(&mut self) {
-        self.task.header().detach();
+        let header = self.task.header();
+        if self.taken {
+            header.release_with_inheritance();
+        } else {
+            header.detach();
+        }
     }
 }
 

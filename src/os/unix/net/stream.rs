@@ -41,7 +41,7 @@ use std::path::Path;
 /// ```
 pub struct UnixStream {
     /// Non-blocking inside, whatever the user asked for: see `Settings::nonblocking`.
-    pub(super) source: Source<net::UnixStream>,
+    pub(crate) source: Source<net::UnixStream>,
 }
 
 impl UnixStream {
