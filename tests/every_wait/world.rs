@@ -305,16 +305,13 @@ pub fn serves() -> Trial {
         end: Box::new(move || {
             assert_eq!(ended.count(), begun.load(SeqCst), "a handler is left");
             assert_eq!(seen.connections(), 0);
-            // A child that another trial starts has a copy of the listener until it runs its program.
+            // A child that another trial starts has a copy of the listener until it runs its program; who connects as that one goes is reset.
             let given_up = Instant::now() + Duration::from_secs(60);
-            let refused = loop {
-                match std::net::TcpStream::connect(addr) {
-                    Err(refused) => break refused,
-                    Ok(_) => assert!(Instant::now() < given_up, "a listener is left"),
-                }
+            let refused = |error: std::io::Error| error.kind() == ErrorKind::ConnectionRefused;
+            while !std::net::TcpStream::connect(addr).is_err_and(refused) {
+                assert!(Instant::now() < given_up, "a listener is left");
                 std::thread::yield_now();
-            };
-            assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+            }
         }),
     }
 }
