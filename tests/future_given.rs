@@ -168,7 +168,7 @@ fn a_handle_that_was_pending_can_be_joined_selected_and_polled_again() {
     let joins = scheduler.spawn(move || {
         let short = Duration::from_millis(1);
         let mut select = Select::new();
-        select.join(&task);
+        select.join(&mut task);
         let again = select.select_timeout(short).is_err();
         drop(select);
         let late = task.join_timeout(Duration::from_millis(1));
@@ -178,7 +178,7 @@ fn a_handle_that_was_pending_can_be_joined_selected_and_polled_again() {
         let late = block_on_timeout(&mut task, Duration::from_millis(1));
         assert!(again && matches!(late, Err(Timeout)));
         let mut select = Select::new();
-        select.join(&task);
+        select.join(&mut task);
         assert_eq!(select.select().index(), 0);
         drop(select);
         task.join().unwrap()

@@ -665,10 +665,10 @@ fn descriptors_and_tasks_are_arms_of_a_select_too() {
     let scheduler = scheduler();
     scheduler.block_on(|| {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let ends = spawn(yield_now);
+        let mut ends = spawn(yield_now);
         let mut select = Select::new();
         let readable = select.readable(&ours);
-        let join = select.join(&ends);
+        let join = select.join(&mut ends);
         assert_eq!(select.select().index(), join);
         select.remove(join);
         for _ in 0..3 {

@@ -84,8 +84,9 @@ impl<'a> Select<'a> {
         self.add(Readiness::new(fd.as_fd(), Interest::WRITABLE))
     }
 
-    /// Adds waiting for the end of a task. When it is selected, `handle.join()` does not wait.
-    pub fn join<T>(&mut self, handle: &'a JoinHandle<T>) -> usize {
+    /// Adds waiting for the end of a task. When it is selected, `handle.join()` does not wait. One waits for a task at a time, so
+    /// the handle is borrowed exclusively.
+    pub fn join<T>(&mut self, handle: &'a mut JoinHandle<T>) -> usize {
         self.add(Ending::new(handle))
     }
 

@@ -49,6 +49,7 @@ pub fn outcome(arm: &Readiness<'_>) -> io::Result<()> {
     arm.outcome()
 }
 
+/// Shared, but nobody else waits by that handle meanwhile: the macro's branch moves out of it.
 pub fn join<T>(handle: &JoinHandle<T>) -> Ending<'_> {
     Ending::new(handle)
 }
