@@ -383,6 +383,74 @@ fn a_peer_that_spoke_and_closed_before_is_read_to_the_end() {
     });
 }
 
+/// What a task reads that waits in its first read as `speak` does something to the other end, without suspension: one event tells of
+/// all that. It has room to spare each time, and says what each read brought, up to the end or a failure.
+fn read_with_room(speak: impl FnOnce(TcpStream)) -> Vec<Vec<u8>> {
+    let (mut reader, writer) = pair();
+    let waiting = Flag::new();
+    let reads = spawn({
+        let waiting = waiting.clone();
+        move || {
+            waiting.raise();
+            let mut reads = Vec::new();
+            loop {
+                let mut room = [0; 64];
+                match reader.read(&mut room) {
+                    Ok(0) | Err(_) => return reads,
+                    Ok(count) => reads.push(room[..count].to_vec()),
+                }
+            }
+        }
+    });
+    waiting.seen();
+    speak(writer);
+    reads.join().unwrap()
+}
+
+#[test]
+fn the_end_that_came_with_the_last_bytes_is_seen_by_a_reader_with_room_to_spare() {
+    in_tasks_of_one_thread(|| {
+        let reads = read_with_room(|mut writer| writer.write_all(b"last words").unwrap());
+        assert_eq!(reads, [b"last words"]);
+    });
+}
+
+#[test]
+fn what_comes_after_urgent_data_is_read_though_a_read_stops_before_that() {
+    in_tasks_of_one_thread(|| {
+        let reads = read_with_room(|mut writer| {
+            writer.write_all(b"before").unwrap();
+            let sent = SockRef::from(&writer).send_out_of_band(b"!").unwrap();
+            assert_eq!(sent, 1);
+            writer.write_all(b"after").unwrap();
+        });
+        assert_eq!(reads, [&b"before"[..], b"after"]);
+    });
+}
+
+#[test]
+fn a_connection_that_was_emptied_is_asked_again_where_nobody_may_wait_and_where_nothing_is_taken_out() {
+    in_tasks_of_one_thread(|| {
+        let (mut reader, mut writer) = pair();
+        writer.write_all(b"some").unwrap();
+        assert_eq!(reader.read(&mut [0; 64]).unwrap(), 4);
+        writer.write_all(b"more").unwrap();
+        // No event has told of it yet.
+        reader.set_nonblocking(true).unwrap();
+        assert_eq!(reader.read(&mut [0; 64]).unwrap(), 4);
+        let nothing = reader.read(&mut [0; 64]).unwrap_err();
+        assert_eq!(nothing.kind(), ErrorKind::WouldBlock);
+        reader.set_nonblocking(false).unwrap();
+
+        writer.write_all(b"last").unwrap();
+        assert_eq!(reader.peek(&mut [0; 64]).unwrap(), 4);
+        assert_eq!(reader.peek(&mut [0; 64]).unwrap(), 4);
+        assert_eq!(reader.read(&mut [0; 64]).unwrap(), 4);
+        reader.set_read_timeout(Some(SHORT)).unwrap();
+        assert_timed_out(reader.read(&mut [0; 64]));
+    });
+}
+
 #[test]
 fn several_tasks_reading_one_stream_share_its_bytes_and_lose_none() {
     in_tasks(|| {

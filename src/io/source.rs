@@ -149,7 +149,7 @@ impl<T: AsFd> Source<T> {
             }
             done
         };
-        if room == 0 || !self.is_empty_since(tick) {
+        if !self.is_empty_since(tick) {
             match op(tick) {
                 Err(error) if self.must_wait(&error) => {}
                 done => return done,
