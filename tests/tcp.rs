@@ -429,7 +429,7 @@ fn what_comes_after_urgent_data_is_read_though_a_read_stops_before_that() {
 }
 
 #[test]
-fn a_connection_that_was_emptied_is_asked_again_where_nobody_may_wait_and_where_nothing_is_taken_out() {
+fn a_connection_that_was_emptied_is_asked_again_where_nobody_may_wait() {
     in_tasks_of_one_thread(|| {
         let (mut reader, mut writer) = pair();
         writer.write_all(b"some").unwrap();
