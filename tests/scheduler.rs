@@ -398,7 +398,8 @@ fn dropping_a_scheduler_runs_the_destructors_of_its_tasks_wherever_they_wait() {
     let (near, _far) = pair();
     let mut stream = near.try_clone().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let parked = scheduler.spawn(task::park);
+    // Bound to this worker as all that follows: from another one the answer could come before the joiner is cancelled.
+    let parked = scheduler.spawn_local(task::park);
     let waits: Vec<Box<dyn FnOnce()>> = vec![
         Box::new(task::park),
         Box::new(|| sleep(LONG)),
@@ -424,7 +425,6 @@ fn dropping_a_scheduler_runs_the_destructors_of_its_tasks_wherever_they_wait() {
     for _ in 0..3 {
         scheduler.turn(NO_TIME).unwrap();
     }
-    // Bound to this worker: another one could begin it before the drop.
     let one = drops.one();
     let unstarted = scheduler.spawn_local(move || drop(one));
     drop(scheduler);

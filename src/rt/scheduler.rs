@@ -290,6 +290,7 @@ impl Drop for Scheduler {
             self.dismiss(mates);
         }
         self.crew.close();
+        self.worker.refuse_rest();
         // SAFETY: the loop is over, and nothing uses it after this.
         unsafe { ManuallyDrop::drop(&mut self.worker) };
     }

@@ -525,6 +525,19 @@ impl Worker {
         if self.run_until(done).is_err() {
             unreachable!("a mate does not judge what is a deadlock");
         }
+        self.refuse_rest();
+    }
+
+    /// Refuses the tasks that came as the loop was left for good, and which nobody will begin.
+    pub(super) fn refuse_rest(&self) {
+        while let Some(task) = self.pop() {
+            // One that was abandoned, and woken later, stays as it is.
+            if !task.housed.get() {
+                let stack_size = task.stack_size();
+                task.refuse(JoinError::Cancelled);
+                self.count_out(stack_size);
+            }
+        }
     }
 
     fn has_no_task(&self) -> bool {
