@@ -112,17 +112,8 @@ impl<T: AsFd> Source<T> {
         limit: Option<Duration>,
         mut op: impl FnMut(&T) -> io::Result<R>,
     ) -> io::Result<R> {
-        charge();
         let interests = interests.into();
-        // The clock is read only if there is something to wait for.
-        let tick = self.tick(interests);
-        match op(&self.inner) {
-            Err(error) if self.must_wait(&error) => {}
-            done => return done,
-        }
-        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-        self.wait(interests, why, tick, deadline)?;
-        self.attempt(interests, why, deadline, op)
+        self.within(interests, why, limit, |_| false, |inner, _| op(inner))
     }
 
     /// As `retry`, for a call that reads from a TCP connection and has `room` for so many bytes.
@@ -140,31 +131,39 @@ impl<T: AsFd> Source<T> {
         limit: Option<Duration>,
         mut op: impl FnMut(&T) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        charge();
-        let tick = self.tick(Interest::Read.into());
-        let mut op = |tick: u32| {
-            let done = op(&self.inner);
+        let op = |inner: &T, tick: u32| {
+            let done = op(inner);
             if matches!(done, Ok(count) if 0 < count && count < room) {
                 self.emptied.store(tick.wrapping_add(1), Ordering::Relaxed);
             }
             done
         };
-        if !self.is_empty_since(tick) {
-            match op(tick) {
+        let is_vain = |tick| self.is_empty_since(tick);
+        self.within(Interest::Read.into(), Why::Read, limit, is_vain, op)
+    }
+
+    /// Calls `op` for at most `limit`, as `attempt` does; but not before there is news if the first call `is_vain`.
+    #[inline]
+    fn within<R>(
+        &self,
+        interests: Interests,
+        why: Why,
+        limit: Option<Duration>,
+        is_vain: impl FnOnce(u32) -> bool,
+        mut op: impl FnMut(&T, u32) -> io::Result<R>,
+    ) -> io::Result<R> {
+        charge();
+        let tick = self.tick(interests);
+        if !is_vain(tick) {
+            match op(&self.inner, tick) {
                 Err(error) if self.must_wait(&error) => {}
                 done => return done,
             }
         }
+        // The clock is read only if there is something to wait for.
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-        let mut tick = tick;
-        loop {
-            self.wait(Interest::Read.into(), Why::Read, tick, deadline)?;
-            tick = self.tick(Interest::Read.into());
-            match op(tick) {
-                Err(error) if self.must_wait(&error) => {}
-                done => return done,
-            }
-        }
+        self.wait(interests, why, tick, deadline)?;
+        self.attempt(interests, why, deadline, op)
     }
 
     /// Whether a read has emptied it, and no event came since, `tick` being read just now.
@@ -185,10 +184,10 @@ impl<T: AsFd> Source<T> {
         interests: impl Into<Interests>,
         why: Why,
         deadline: Option<Instant>,
-        op: impl FnMut(&T) -> io::Result<R>,
+        mut op: impl FnMut(&T) -> io::Result<R>,
     ) -> io::Result<R> {
         charge();
-        self.attempt(interests.into(), why, deadline, op)
+        self.attempt(interests.into(), why, deadline, |inner, _| op(inner))
     }
 
     /// As `retry`, for a call that would wait for something of which no event tells: see [`retry_unannounced`].
@@ -207,16 +206,17 @@ impl<T: AsFd> Source<T> {
         })
     }
 
+    /// Calls `op` with the tick that was read before it, and waits in between, until it answers.
     fn attempt<R>(
         &self,
         interests: Interests,
         why: Why,
         deadline: Option<Instant>,
-        mut op: impl FnMut(&T) -> io::Result<R>,
+        mut op: impl FnMut(&T, u32) -> io::Result<R>,
     ) -> io::Result<R> {
         loop {
             let tick = self.tick(interests);
-            match op(&self.inner) {
+            match op(&self.inner, tick) {
                 Err(error) if self.must_wait(&error) => {
                     self.wait(interests, why, tick, deadline)?;
                 }
