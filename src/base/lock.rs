@@ -12,9 +12,9 @@
 //! is then half of what an operation costs. So a lock that one worker took many times in a row is its own until
 //! another thread comes. Between the owner's store to `busy` and its second look at `bias` there ought to be a fence, at
 //! the price of what was to be saved. The other side pays for both, as it comes so rarely: its barrier (Linux's
-//! `membarrier`) makes every thread of the process execute a fence. Either that comes before the owner's second look, which
-//! sees that the bias is gone; or the owner's store came before it, and the other one sees that it is busy. The idea is
-//! the biased locking of Kawachiya, Koseki and Onodera, with the asymmetric fence that liburcu and folly use.
+//! `membarrier`, see `barrier`) makes every thread of the process execute a fence. Either that comes before the owner's
+//! second look, which sees that the bias is gone; or the owner's store came before it, and the other one sees that it is
+//! busy. The idea is the biased locking of Kawachiya, Koseki and Onodera.
 //!
 //! A barrier costs a fraction of a microsecond to tens of them, as the other processors are idle or not. So a lock is
 //! biased when what its read-modify-writes have cost comes near that, and a few times at most: whatever comes, it
@@ -23,13 +23,14 @@
 //! A waiter looks again after longer and longer pauses, and then lets other threads run, for the holder may be one of
 //! them: the `Backoff` of crossbeam-utils.
 
+use super::barrier::barrier;
 use super::shared::{fence_if_others_do, per_thread, spin, yield_now};
 use super::shared::{AtomicBool, AtomicU32, Ordering, UnsafeCell};
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::{atomic, OnceLock};
+use std::sync::atomic;
 
 /// Looks at the lock, each after twice the time of the last, before the processor is given to others.
 const STEPS: u32 = 6;
@@ -46,16 +47,6 @@ const ANYBODY: u32 = u32::MAX;
 
 per_thread! {
     static ME: Cell<u32> = Cell::new(ANYBODY);
-}
-
-static BARRIER: OnceLock<fn()> = OnceLock::new();
-
-/// Lets locks be biased, from now on.
-///
-/// # Safety
-/// `barrier` makes every thread of the process execute a full fence before it returns.
-pub(crate) unsafe fn allow_bias(barrier: fn()) {
-    let _the_same = BARRIER.set(barrier);
 }
 
 /// Locks may be biased towards the calling thread.
@@ -183,7 +174,7 @@ impl<T> Lock<T> {
             past.streak = 0;
         } else if past.streak < STREAK {
             past.streak += 1;
-        } else if past.mistakes < PATIENCE && me != ANYBODY && BARRIER.get().is_some() {
+        } else if past.mistakes < PATIENCE && me != ANYBODY && barrier().is_some() {
             // Relaxed: by 3 everybody else comes to it through `held`, which is given up later.
             self.bias.store(me, Ordering::Relaxed);
         }
@@ -192,14 +183,15 @@ impl<T> Lock<T> {
     #[cold]
     fn take_bias_back(&self) {
         self.bias.store(NOBODY, Ordering::Relaxed);
-        let barrier = BARRIER.get().expect("there was a bias");
+        let barrier = barrier().expect("there was a bias");
         barrier();
         // Acquire: what the owner did is seen.
         wait_until(|| !self.busy.load(Ordering::Acquire));
     }
 }
 
-fn wait_until(mut done: impl FnMut() -> bool) {
+/// Looks until it is done, at longer and longer intervals: another thread is about to see to it.
+pub(crate) fn wait_until(mut done: impl FnMut() -> bool) {
     loop {
         for step in 0..=STEPS {
             if done() {
@@ -296,7 +288,8 @@ mod tests {
 #[cfg(all(test, loom))]
 mod models {
     use super::*;
-    use crate::base::shared::{explore, fence};
+    use crate::base::barrier::provide_for_models;
+    use crate::base::shared::explore;
     use loom::thread;
     use std::sync::Arc;
 
@@ -316,10 +309,9 @@ mod models {
         (0..times).for_each(|_| *lock.lock() += 1);
     }
 
-    /// As workers do. A fence of everybody is one of each thread where the threads meet.
+    /// As workers do.
     fn with_bias() {
-        // SAFETY: `fence_if_others_do` is a fence of loom's.
-        unsafe { allow_bias(|| fence(Ordering::SeqCst)) };
+        provide_for_models();
         bias_towards_this_thread();
     }
 

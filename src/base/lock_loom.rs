@@ -2,6 +2,9 @@
 //!
 //! The lock itself is `lock.rs`, here as everywhere; it has models of its own.
 
+// Of use in `real`.
+#[cfg(test)]
+use super::barrier;
 use super::shared;
 use std::cell::UnsafeCell;
 use std::ops::{Deref, DerefMut};

@@ -1,5 +1,9 @@
 //! Data structures that know no task and no operating system. Each file compiles alone, but for `shared`.
 
+#[allow(unsafe_code)]
+pub(crate) mod barrier;
+#[cfg_attr(all(test, loom), allow(unsafe_code))]
+pub(crate) mod claims;
 pub(crate) mod inbox;
 #[allow(unsafe_code)]
 pub(crate) mod list;

@@ -3,8 +3,9 @@
 //!
 //! 1. Where the system has no such fence, or refuses it, no lock is biased, and nothing else changes.
 
-use crate::base::lock::{allow_bias, bias_towards_this_thread};
-use crate::sys::thread::{barrier, prepare_barrier, thread_count};
+use crate::base::barrier;
+use crate::base::lock::bias_towards_this_thread;
+use crate::sys::thread::{self as system, prepare_barrier, thread_count};
 use std::sync::Once;
 use std::thread;
 
@@ -26,12 +27,12 @@ pub(super) fn prepare() {
 fn prepare_process() {
     if prepare_barrier().is_ok() {
         // SAFETY: `fence_all` returns after all threads have executed a fence, or not at all.
-        unsafe { allow_bias(fence_all) };
+        unsafe { barrier::provide(fence_all) };
     }
 }
 
 fn fence_all() {
-    if let Err(error) = barrier() {
+    if let Err(error) = system::barrier() {
         // Whoever owns the lock may be inside, and cannot be asked.
         eprintln!("multitask: membarrier(2), which worked before, is refused now: {error}");
         std::process::abort();

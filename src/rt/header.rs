@@ -15,7 +15,8 @@
 //!    gets there by being spawned, by yielding, or by its waiter being won, and leaves by being run.
 //! 5. A task that has not begun may be *up for grabs*: its home is marked. Then it belongs to nobody, and whoever
 //!    takes the mark away, by one compare-exchange on `home`, is its home thread from then on. That is the one thing that
-//!    decides it: who finds such a task in a ring may come too late, and the header may be in other use by then.
+//!    decides it: who finds such a task in a ring may come too late, and the header may be in other use by then. (The
+//!    thread of that home needs no compare-exchange while nobody else looks there: see `Home::claims`.)
 //! 6. `refs` counts references; the task itself holds one until it has ended and its fiber has left the header.
 
 use super::fiber::{Fiber, Switch};
@@ -602,18 +603,26 @@ impl Header {
         self.home.store(marked.cast_mut(), Ordering::Relaxed);
     }
 
-    /// Takes it if it is up for grabs at `from`. Then it is at `to`, and up for grabs there if `still`. For `to`'s thread.
+    /// Takes it if it is up for grabs at `from`: it is at `to` then. For `to`'s thread, during a raid if `from` is another.
     #[inline]
-    pub(super) fn take_from(&self, from: &Home<Header>, to: &Home<Header>, still: bool) -> bool {
-        let to = if still {
-            marked(to)
-        } else {
-            ptr::from_ref(to).cast_mut()
-        };
+    pub(super) fn take_from(&self, from: &Home<Header>, to: &Home<Header>) -> bool {
+        let to = ptr::from_ref(to).cast_mut();
         // Acquire: what the one who put it up made of it is seen. Release: and by the next who takes it.
         self.home
             .compare_exchange(marked(from), to, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
+    }
+
+    /// The same for the thread of the home where it is up for grabs, while there is no raid there.
+    #[inline]
+    fn take_plainly(&self, at: &Home<Header>) -> bool {
+        // Who made it has put it up: this thread.
+        let taken = self.is_up_at(at);
+        if taken {
+            self.home
+                .store(ptr::from_ref(at).cast_mut(), Ordering::Release);
+        }
+        taken
     }
 
     /// Whether cancelling was asked for; for the home thread.
@@ -716,7 +725,14 @@ impl Home<Header> {
 
     #[inline(never)]
     fn settle(&self, task: &'static Header) -> Option<&'static Header> {
-        task.take_from(self, self, false).then_some(task)
+        self.claim(task).then_some(task)
+    }
+
+    /// Takes a task that may be up for grabs here; false if it is not.
+    #[inline]
+    fn claim(&self, task: &'static Header) -> bool {
+        self.claims
+            .claim(|| task.take_plainly(self), || task.take_from(self, self))
     }
 
     /// Puts a new task at the end of the queue.
@@ -770,7 +786,7 @@ impl Home<Header> {
     /// # Safety
     /// The caller is the home thread.
     pub(super) unsafe fn keep(&self, task: &'static Header) -> bool {
-        let kept = task.is_up_at(self) && task.take_from(self, self, false);
+        let kept = task.is_up_at(self) && self.claim(task);
         // SAFETY: the caller is the home thread.
         if kept && !unsafe { self.settle_entry(task.whereabouts.get(), task) } {
             // It was moved with others, and who finds it there finds it gone.

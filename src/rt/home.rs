@@ -10,6 +10,7 @@
 //! 5. Whoever ends the sleep of a worker takes it out of what it was counted in as it lay down: of those who would
 //!    take work, and of those who can do nothing by themselves. So both counts are right before the worker is up.
 
+use crate::base::claims::Claims;
 use crate::base::inbox::{Inbox, AWAKE};
 use crate::base::ring::{hole, Ring};
 use crate::base::shared::{AtomicBool, AtomicUsize, Mutex, MutexGuard, Ordering};
@@ -68,6 +69,8 @@ pub(crate) struct Home<T: 'static> {
     ring: Ring<T>,
     /// Entries of the ring that are marked.
     free: AtomicUsize,
+    /// Who may take those how: this worker one by one, others in raids.
+    pub(super) claims: Claims,
     /// Tasks that were up for grabs here and that others took, since the worker last asked.
     pub(super) taken: AtomicUsize,
     /// Tasks spawned by this worker, and tasks that ended on it, since the scheduler was made.
@@ -622,6 +625,7 @@ impl<T: 'static> Default for Home<T> {
             bell: Mutex::new(None),
             ring: Ring::new(),
             free: AtomicUsize::new(0),
+            claims: Claims::new(),
             taken: AtomicUsize::new(0),
             spawned: AtomicUsize::new(0),
             ended: AtomicUsize::new(0),
@@ -681,6 +685,7 @@ pub(super) mod models {
             home.inbox.make();
             home.ring.make();
             home.free.make();
+            home.claims.make();
             home.passes.make();
             home.vigil.spinning.make();
             home.vigil.work.make();

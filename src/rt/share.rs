@@ -194,8 +194,9 @@ impl Share {
             return (0, 0);
         }
         let (mut taken, mut promised) = (0, 1);
+        let raid = victim.claims.raid();
         victim.look_for_free(LOOKS, |task| {
-            if task.take_from(victim, self.home, false) {
+            if task.take_from(victim, self.home) {
                 taken += 1;
                 self.line_up(task, true);
                 if taken < wanted && promise() {
@@ -204,6 +205,7 @@ impl Share {
             }
             taken < promised
         });
+        drop(raid);
         if taken > 0 {
             victim.taken.fetch_add(taken, Ordering::Relaxed);
         }
@@ -539,6 +541,7 @@ mod models {
     use super::super::home::Message;
     use super::super::worker::cancel_or_forward;
     use super::*;
+    use crate::base::barrier::provide_for_models;
     use crate::base::shared::{self, explore, UnsafeCell};
     use loom::thread;
     use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -551,6 +554,7 @@ mod models {
 
     impl Troupe {
         fn of(count: usize) -> Self {
+            provide_for_models();
             let actors: Vec<_> = (0..count).map(|_| Actor::thread(1)).collect();
             let homes = actors.iter().map(|actor| actor.home).collect();
             let crew = Arc::new(Crew::of_model(homes));
