@@ -122,7 +122,7 @@ fn child(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     let job = Job::parse(arguments).ok_or("not a job")?;
     let outcome: Outcome = match &bench.work {
         Work::Here(run) => run(peer, &job),
-        Work::Served(service) => net::measure(runner::server(bench, peer)?, service, &job),
+        Work::Served(service) => net::measure(runner::server(bench, peer, &job)?, service, &job),
     };
     match outcome {
         Ok(figures) => figures
@@ -133,13 +133,14 @@ fn child(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     process::leave()
 }
 
-/// `BENCH PEER`.
+/// `BENCH PEER CONNECTIONS`.
 fn server(arguments: &[String]) -> Result<(), Box<dyn Error>> {
-    let (bench, peer, _) = bench_and_peer(arguments)?;
+    let (bench, peer, arguments) = bench_and_peer(arguments)?;
+    let connections = arguments.first().ok_or("how many connections?")?;
     let Work::Served(service) = &bench.work else {
         return Err("it has no server".into());
     };
-    if let Err(reason) = net::serve(peer, service) {
+    if let Err(reason) = net::serve(peer, service, connections.parse()?) {
         println!("{}{reason}", runner::ABSENT);
     }
     Ok(())

@@ -98,14 +98,15 @@ fn measure(
 }
 
 /// The server that a child starts.
-pub fn server(bench: &Bench, peer: Peer) -> io::Result<Command> {
+pub fn server(bench: &Bench, peer: Peer, job: &Job) -> io::Result<Command> {
     if peer == Peer::Go {
         let mut command = go::command();
         command.args([SERVER, bench.name]);
         return Ok(command);
     }
     let mut command = Command::new(env::current_exe()?);
-    command.args([SERVER, bench.name, peer.name()]);
+    let connections = job.n.to_string();
+    command.args([SERVER, bench.name, peer.name(), &connections]);
     Ok(command)
 }
 

@@ -90,7 +90,7 @@ fn figures(
 }
 
 fn asleep<P: Stackful>(job: &Job) -> Outcome {
-    let (peer, n) = (leak(P::start(job.workers)?), job.n);
+    let (peer, n) = (leak(P::start_for_many(job.workers)?), job.n);
     let wake = Duration::from_millis(job.size);
     peer.run(move || {
         let gate = Gate::new(n);

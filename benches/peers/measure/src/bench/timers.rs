@@ -2,15 +2,20 @@
 
 use crate::measure::{each, leak, Gate, WHILE};
 use crate::model::{Bench, Case, Figure, Job, Outcome, Peer, Work};
+use crate::peer::bare::{Fiber, Stacks};
 use crate::peer::{dispatch, Stackful, Stackless};
 use crate::process::cpu_time;
 use hdrhistogram::Histogram;
+use std::cell::RefCell;
 use std::hint::black_box;
+use std::rc::Rc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 const SLEEPERS: &str = "tasks sleeping 0 to 1,000 ms";
 const READY: &str = "limit round what is ready";
 const LIMIT: Duration = Duration::from_secs(5);
+const MILLISECOND: Duration = Duration::from_millis(1);
 const LONG: Duration = Duration::from_secs(3600);
 
 pub const BENCH: Bench = Bench {
@@ -55,16 +60,17 @@ pub const BENCH: Bench = Bench {
         Peer::May,
         Peer::Smol,
         Peer::Go,
+        Peer::Floor,
     ],
     shown: None,
     work: Work::Here(run),
 };
 
 fn run(peer: Peer, job: &Job) -> Outcome {
-    let floor = Err("the sleepers are the bench".into());
     if job.param == SLEEPERS {
-        dispatch!(peer, job, sleep, async_sleep, floor)
+        dispatch!(peer, job, sleep, async_sleep, floor(job))
     } else {
+        let floor = Err("what is bare has no limits".into());
         dispatch!(peer, job, limit, async_limit, floor)
     }
 }
@@ -177,6 +183,35 @@ fn async_sleep<P: Stackless>(peer: Peer, job: &Job) -> Outcome {
         late
     });
     figures(late, count, cpu_time() - cpu)
+}
+
+/// As many coroutines, resumed in the order of their times by a loop that wakes once a millisecond.
+fn floor(job: &Job) -> Outcome {
+    let cpu = cpu_time();
+    let mut stacks = Stacks::new(job.size as usize);
+    let dues = Rc::new(RefCell::new(Vec::with_capacity(job.size as usize)));
+    let late = Rc::new(RefCell::new(Vec::with_capacity(job.size as usize)));
+    let fibers = (0..job.size).map(|i| {
+        let (dues, late) = (dues.clone(), late.clone());
+        let mut fiber = Fiber::new(stacks.slot(), move |yields| {
+            let due = Instant::now() + nap(i);
+            dues.borrow_mut().push((due, i as usize));
+            yields.suspend(());
+            late.borrow_mut().push(lateness(due));
+        });
+        assert!(fiber.resume());
+        fiber
+    });
+    let mut fibers: Vec<_> = fibers.collect();
+    dues.borrow_mut().sort_unstable();
+    for &(due, number) in &*dues.borrow() {
+        while Instant::now() < due {
+            thread::sleep(MILLISECOND);
+        }
+        assert!(!fibers[number].resume());
+    }
+    let cpu = cpu_time() - cpu;
+    figures(late.take(), job.size, cpu)
 }
 
 /// In nanoseconds.

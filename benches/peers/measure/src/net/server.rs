@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 const COMPUTING: Duration = Duration::from_millis(1);
 
 /// Serves until the process is killed.
-pub fn serve(peer: Peer, service: &'static Service) -> Result<(), Lack> {
+pub fn serve(peer: Peer, service: &'static Service, connections: usize) -> Result<(), Lack> {
     let ended = |error: io::Error| Err(error.to_string());
     if peer == Peer::Hyper {
         return hyper::serve().or_else(ended);
     }
     dispatch!(
         peer,
-        service,
+        (service, connections),
         stackful,
         stackless,
         raw::serve(service).or_else(ended)
@@ -31,8 +31,8 @@ pub fn compute() {
     while start.elapsed() < COMPUTING {}
 }
 
-fn stackful<P: Stackful>(service: &'static Service) -> Result<(), Lack> {
-    let peer = leak(P::start(1)?);
+fn stackful<P: Stackful>((service, connections): (&'static Service, usize)) -> Result<(), Lack> {
+    let peer = leak(P::start_server(1, connections)?);
     let served = peer.run(|| -> io::Result<()> {
         if service.busy {
             P::spawn(|| loop {
@@ -63,7 +63,10 @@ fn talk(mut stream: impl Read + Write, protocol: Protocol) -> io::Result<()> {
     }
 }
 
-fn stackless<P: Stackless>(peer: Peer, service: &'static Service) -> Result<(), Lack> {
+fn stackless<P: Stackless>(
+    peer: Peer,
+    (service, _): (&'static Service, usize),
+) -> Result<(), Lack> {
     let peer = leak(P::start(peer, 1)?);
     let served: io::Result<()> = peer.run(async {
         if service.busy {

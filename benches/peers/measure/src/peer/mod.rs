@@ -39,6 +39,17 @@ pub trait Stackful: Sized + 'static {
 
     /// With that many threads running tasks.
     fn start(workers: usize) -> Result<Self, Lack>;
+
+    /// As it is best for so many tasks that wait.
+    fn start_for_many(workers: usize) -> Result<Self, Lack> {
+        Self::start(workers)
+    }
+
+    /// As it is best for a server of so many connections.
+    fn start_server(workers: usize, _connections: usize) -> Result<Self, Lack> {
+        Self::start(workers)
+    }
+
     /// Runs `f` as a task, and returns what it does.
     fn run<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> T;
     /// Spawns from outside a task that does not start before `run`.

@@ -3,7 +3,7 @@
 use super::{Channel, Lack, Stackful};
 use multitask::net::{TcpListener, TcpStream};
 use multitask::sync::mpmc;
-use multitask::{JoinHandle, Scheduler};
+use multitask::{JoinHandle, Scheduler, SchedulerBuilder};
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -14,9 +14,18 @@ pub struct Unbounded;
 
 /// The one place that knows how a scheduler with several workers is made.
 pub fn scheduler(workers: usize) -> Result<Scheduler, Lack> {
-    let builder = Scheduler::builder().workers(workers);
+    build(Scheduler::builder().workers(workers))
+}
+
+fn build(builder: SchedulerBuilder) -> Result<Scheduler, Lack> {
     builder.build().map_err(|error| error.to_string())
 }
+
+/// Who has a million tasks asks for small stacks: what differs is the page tables, 168 bytes for each instead of 296.
+const SMALL: usize = 64 << 10;
+
+/// A server of one client, who asks again at once: about as long as a round trip takes.
+const ROUND_TRIP: Duration = Duration::from_micros(100);
 
 impl Stackful for Ours {
     type Handle<T: Send + 'static> = JoinHandle<T>;
@@ -28,6 +37,20 @@ impl Stackful for Ours {
 
     fn start(workers: usize) -> Result<Self, Lack> {
         scheduler(workers).map(Ours)
+    }
+
+    fn start_for_many(workers: usize) -> Result<Self, Lack> {
+        let builder = Scheduler::builder().workers(workers);
+        build(builder.stack_size(SMALL)).map(Ours)
+    }
+
+    fn start_server(workers: usize, connections: usize) -> Result<Self, Lack> {
+        let builder = Scheduler::builder().workers(workers);
+        build(match connections {
+            1 => builder.spin(ROUND_TRIP),
+            _ => builder,
+        })
+        .map(Ours)
     }
 
     fn run<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> T {
