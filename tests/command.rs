@@ -8,7 +8,7 @@ use common::children::{exists, without_pidfd};
 use common::{ends, scheduler, settle, LONG};
 use multitask::os::unix::process::ExitStatusExt;
 use multitask::process::{self, Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
-use multitask::{io, os, spawn, timeout, yield_now, JoinHandle, Timeout};
+use multitask::{io, os, spawn, timeout, yield_now, JoinHandle, Scheduler, Timeout};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -397,7 +397,7 @@ fn a_child_that_somebody_else_has_reaped_is_an_error_and_no_hang() {
 #[test]
 fn whoever_starts_many_children_lets_the_others_have_their_turn_before_each() {
     ends(|| {
-        let scheduler = scheduler();
+        let scheduler = Scheduler::new().unwrap();
         let turns = Arc::new(AtomicUsize::new(0));
         let counted = turns.clone();
         let counts = scheduler.spawn(move || loop {

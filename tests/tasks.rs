@@ -553,7 +553,7 @@ fn yielding_goes_behind_all_that_is_ready() {
 
 #[test]
 fn a_spawned_task_does_not_start_before_its_spawner_waits() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     scheduler.block_on(|| {
         let started = Arc::new(AtomicBool::new(false));
         let seen = started.clone();
