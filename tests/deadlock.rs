@@ -651,8 +651,8 @@ fn a_deadlock_is_reported_when_the_last_other_thread_has_ended() {
     let scheduler = Scheduler::new().unwrap();
     scheduler.spawn(task::park);
     let (end, ending) = mpsc::channel::<()>();
-    let thread = thread::spawn(move || ending.recv_timeout(3 * BEYOND_DOUBT));
     let start = Instant::now();
+    let thread = thread::spawn(move || ending.recv_timeout(3 * BEYOND_DOUBT));
     assert!(scheduler.run().is_err());
     assert!(start.elapsed() >= 3 * BEYOND_DOUBT);
     drop(end);

@@ -1,6 +1,6 @@
 //! `multitask::io`: waiting for descriptors of any kind, reading and writing them through `Fd`, and pipes.
 //!
-//! Nothing sleeps to let things settle: a scheduler has one worker, so once `settle` has returned, every task that is left waits.
+//! Nothing sleeps to let things settle: once `settle` has returned, every task that is left waits.
 
 mod common;
 
