@@ -749,7 +749,8 @@ fn a_listener_for_ipv6_alone_leaves_the_port_of_ipv4_to_others() {
             .map(drop)
             .map_err(|error| error.kind())
     };
-    assert_eq!(bind(true), Ok(()));
+    // Another program may have the one or the other port.
+    assert!((0..100).any(|_| bind(true) == Ok(())));
     assert_eq!(bind(false), Err(ErrorKind::AddrInUse));
     let v4 = TcpListener::builder().only_v6(true).bind("127.0.0.1:0");
     v4.expect("it means nothing to IPv4");
