@@ -158,6 +158,22 @@ fn a_future_that_wakes_itself_for_ever_is_ended_by_a_limit() {
     });
 }
 
+#[test]
+fn a_task_that_waits_for_nothing_but_what_is_ready_lets_other_tasks_run() {
+    ends(|| {
+        let scheduler = Scheduler::new().unwrap();
+        let enough = Rc::new(Cell::new(false));
+        let stop = enough.clone();
+        scheduler.spawn_local(move || {
+            while !stop.get() {
+                block_on(ready(()));
+            }
+        });
+        scheduler.spawn_local(move || enough.set(true));
+        scheduler.run().unwrap();
+    });
+}
+
 /// A future that is never ready and counts its end.
 fn endless(drops: &Drops) -> impl Future<Output = ()> {
     let dropped = drops.one();
