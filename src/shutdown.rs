@@ -34,18 +34,22 @@ impl Handle {
     /// # Examples
     ///
     /// ```
-    /// use multitask::{sleep, task, Scheduler};
+    /// use multitask::{sleep, sync::Event, task, Scheduler};
+    /// use std::sync::Arc;
     /// use std::time::{Duration, Instant};
     ///
-    /// let scheduler = Scheduler::builder().workers(2).build()?;
+    /// let scheduler = Scheduler::new()?;
     /// scheduler.spawn(|| sleep(Duration::MAX));
-    /// task::Builder::new().name("stubborn".into()).spawn_on(&scheduler, || {
-    ///     task::shield(|| sleep(Duration::from_millis(50)));
+    /// let saved = Arc::new(Event::new());
+    /// let waits = saved.clone();
+    /// task::Builder::new().name("stubborn".into()).spawn_on(&scheduler, move || {
+    ///     task::shield(|| waits.wait());
     /// })?;
-    /// scheduler.turn(Some(Duration::ZERO))?;
+    /// scheduler.turn(Some(Duration::ZERO))?; // both have begun
     /// let soon = Instant::now() + Duration::from_millis(10);
     /// let left = scheduler.handle().shutdown(soon).unwrap_err();
-    /// assert_eq!(left.tasks()[0].name(), Some("stubborn"));
+    /// assert!(left.tasks().iter().any(|task| task.name() == Some("stubborn")));
+    /// saved.set();
     /// scheduler.handle().shutdown(Instant::now() + Duration::from_secs(10))?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -423,7 +423,7 @@ fn a_cancelled_timer_tells_all_who_wait_for_it_wherever_they_are() {
 
 #[test]
 fn what_a_waiter_was_told_stays_true_if_the_timer_is_set_again_before_it_runs() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     let timer = Arc::new(Timer::new(LONG));
     let cancelled = waiter(&scheduler, &timer);
     assert!(timer.cancel());
@@ -596,8 +596,14 @@ fn a_shielded_wait_is_not_interrupted() {
 
 #[test]
 fn timers_go_off_in_the_order_of_their_deadlines_however_they_were_set() {
+    // As above.
+    let mut spans = (0..).map(|n| SHORT * 2_u32.pow(n));
+    while !go_off_in_order(spans.next().unwrap()) {}
+}
+
+fn go_off_in_order(span: Duration) -> bool {
     let scheduler = Scheduler::new().unwrap();
-    let start = Instant::now() + SHORT;
+    let start = Instant::now() + span;
     let (tell, told) = mpsc::channel();
     let timers: Vec<_> = (0..6).map(|_| Arc::new(Timer::new(LONG))).collect();
     for (n, timer) in timers.iter().enumerate() {
@@ -612,8 +618,12 @@ fn timers_go_off_in_the_order_of_their_deadlines_however_they_were_set() {
     for (place, n) in [5, 2, 0, 4, 1, 3].into_iter().enumerate() {
         assert!(timers[n].reset_at(start + place as u32 * SHORT));
     }
+    settle(&scheduler);
+    let in_time = Instant::now() < start;
     scheduler.run().unwrap();
-    assert_eq!(told.iter().collect::<Vec<_>>(), [5, 2, 0, 4, 1, 3]);
+    let order: Vec<_> = told.iter().collect();
+    assert!(!in_time || order == [5, 2, 0, 4, 1, 3], "{order:?}");
+    in_time
 }
 
 #[test]

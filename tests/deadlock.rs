@@ -411,6 +411,17 @@ fn a_task_that_waits_for_a_future_is_reported_as_such() {
     scheduler.run().unwrap();
 }
 
+/// Whether there is a thread that polls for futures which no worker polls for.
+#[cfg(feature = "futures-io")]
+fn looks_out() -> bool {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap();
+    let mut names = threads.map(|thread| {
+        std::fs::read_to_string(thread.unwrap().path().join("comm")).unwrap_or_default()
+    });
+    // The system keeps 15 letters.
+    names.any(|name| name.starts_with("multitask-looko"))
+}
+
 /// A pipe whose other end answers when the scheduler has had time to doubt; read once by the waker of the task, once by another.
 #[cfg(feature = "futures-io")]
 fn a_future_that_waits_for_a_descriptor_is_no_deadlock_while_it_does() {
@@ -431,6 +442,7 @@ fn a_future_that_waits_for_a_descriptor_is_no_deadlock_while_it_does() {
     });
     scheduler.run().unwrap();
     assert_eq!(&direct.join().unwrap(), b"late");
+    assert!(!looks_out(), "its worker has polled for it");
     let indirect = scheduler.spawn(move || {
         let read = async {
             let mut word = [0; 4];
@@ -442,6 +454,7 @@ fn a_future_that_waits_for_a_descriptor_is_no_deadlock_while_it_does() {
     });
     scheduler.run().unwrap();
     assert_eq!(&indirect.join().unwrap(), b"late");
+    assert!(looks_out());
     // The thread that looked out does not stand in the way of a report.
     scheduler.spawn(task::park);
     assert!(scheduler.run().is_err());
@@ -651,8 +664,8 @@ fn a_deadlock_is_reported_when_the_last_other_thread_has_ended() {
     let scheduler = Scheduler::new().unwrap();
     scheduler.spawn(task::park);
     let (end, ending) = mpsc::channel::<()>();
-    let thread = thread::spawn(move || ending.recv_timeout(3 * BEYOND_DOUBT));
     let start = Instant::now();
+    let thread = thread::spawn(move || ending.recv_timeout(3 * BEYOND_DOUBT));
     assert!(scheduler.run().is_err());
     assert!(start.elapsed() >= 3 * BEYOND_DOUBT);
     drop(end);

@@ -505,14 +505,22 @@ fn the_lines_of_a_short_input_are_counted_to_the_last() {
 
 #[test]
 fn at_most_one_tick_in_fifty_is_missed_while_lines_are_counted() {
-    // A machine that is busy with something else may stop the whole program: not every time.
+    // A machine that is busy with something else may stop the whole program: if it always does, less is asked for.
+    let mut was_free = false;
     let kept = (0..20).any(|_| {
         let mut program = Program::start("stdin_count", &["--seconds", "1"]);
         let mut stdin = program.child.stdin.take().unwrap();
         let lines = b"y\n".repeat(4096);
-        let feeder = thread::spawn(move || while stdin.write_all(&lines).is_ok() {});
+        let pid = program.id();
+        let feeder = thread::spawn(move || {
+            let mut stopped = Duration::ZERO;
+            while stdin.write_all(&lines).is_ok() {
+                stopped = time_without_processor(pid).unwrap_or(stopped);
+            }
+            stopped
+        });
         let output = program.finish();
-        feeder.join().unwrap();
+        was_free |= feeder.join().unwrap() < Duration::from_millis(20);
         assert!(output.status.success(), "{output:?}");
         let numbers: Vec<u64> = text(&output.stdout)
             .split_whitespace()
@@ -521,10 +529,17 @@ fn at_most_one_tick_in_fifty_is_missed_while_lines_are_counted() {
         let [lines, ticks, due] = numbers[..] else {
             panic!("{output:?}");
         };
-        assert!(lines > 100_000, "{output:?}");
-        ticks >= 90 && ticks * 50 >= due * 49
+        assert!(lines > 0 && ticks * 20 >= due, "{output:?}");
+        lines > 100_000 && ticks >= 90 && ticks * 50 >= due * 49
     });
-    assert!(kept, "ticks are missed");
+    assert!(kept || !was_free, "ticks are missed");
+}
+
+/// For how long a process was ready to run and had no processor to do so; `None` where the system does not say.
+fn time_without_processor(pid: u32) -> Option<Duration> {
+    let told = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
+    let nanos = told.split_whitespace().nth(1)?;
+    Some(Duration::from_nanos(nanos.parse().ok()?))
 }
 
 // ---- child_lines ----
@@ -536,8 +551,11 @@ fn the_lines_of_a_child_come_one_by_one_and_one_that_is_late_comes_whole() {
         no line for 1s, only \"the beginning of three\"\n\
         child says: the beginning of three, and the end\n\
         exit status: 4\n";
-    let output = successful("child_lines", &[]);
-    assert_eq!(output, (lines.to_owned(), String::new()));
+    // A machine that is busy with something else may keep the child from its first line for as long: not every time.
+    let late = |(output, _): &(String, String)| output.starts_with("no line");
+    let mut outputs = (0..5).map(|_| successful("child_lines", &[]));
+    let output = outputs.find(|output| !late(output));
+    assert_eq!(output, Some((lines.to_owned(), String::new())));
 }
 
 // ---- demo and million ----

@@ -160,6 +160,38 @@ fn the_waker_of_the_last_poll_is_called_once_at_the_end() {
 }
 
 #[test]
+fn whoever_polled_last_is_called_and_nobody_before_him() {
+    let (sender, receiver) = mpmc::channel();
+    let (event, queue) = (Event::new(), Queue::unbounded());
+    let (full, kept) = mpmc::sync_channel(0);
+    let mut receives = pin!(receiver.recv_async());
+    let mut waits = pin!(event.wait_async());
+    let mut gets = pin!(queue.get_async());
+    let mut sends = pin!(full.send_async(1));
+    let ((first, first_waker), (last, last_waker)) = (Calls::new(), Calls::new());
+    for waker in [&first_waker, &last_waker, &last_waker] {
+        assert!(poll(receives.as_mut(), waker).is_pending());
+        assert!(poll(waits.as_mut(), waker).is_pending());
+        assert!(poll(gets.as_mut(), waker).is_pending());
+        assert!(poll(sends.as_mut(), waker).is_pending());
+    }
+    assert!(!first.are_kept() && last.are_kept());
+    sender.send(2).unwrap();
+    event.set();
+    queue.put(3).unwrap();
+    drop(kept);
+    assert_eq!((first.count(), last.count()), (0, 4));
+    assert!(!last.are_kept());
+    assert_eq!(poll(receives, &first_waker), Poll::Ready(Ok(2)));
+    assert!(poll(waits, &first_waker).is_ready());
+    assert_eq!(poll(gets, &first_waker), Poll::Ready(Ok(3)));
+    assert_eq!(
+        poll(sends, &first_waker),
+        Poll::Ready(Err(mpmc::SendError(1)))
+    );
+}
+
+#[test]
 fn a_handle_that_was_pending_can_be_joined_selected_and_polled_again() {
     let scheduler = Scheduler::new().unwrap();
     let (end, mut task) = task_until(&scheduler);
@@ -282,6 +314,20 @@ fn a_message_handed_to_a_future_that_is_dropped_is_received_next() {
     }
     assert_eq!(queue.try_get(), Ok("met"));
     assert!(!calls.are_kept());
+}
+
+#[test]
+fn a_future_that_is_polled_again_keeps_its_place_in_line() {
+    let (sender, receiver) = mpmc::channel();
+    let ((first_calls, first_waker), (second_calls, second_waker)) = (Calls::new(), Calls::new());
+    let (mut first, mut second) = (pin!(receiver.recv_async()), pin!(receiver.recv_async()));
+    assert!(poll(first.as_mut(), &first_waker).is_pending());
+    assert!(poll(second.as_mut(), &second_waker).is_pending());
+    assert!(poll(first.as_mut(), &first_waker).is_pending());
+    sender.send(1).unwrap();
+    assert_eq!((first_calls.count(), second_calls.count()), (1, 0));
+    assert_eq!(poll(first, &first_waker), Poll::Ready(Ok(1)));
+    assert!(poll(second, &second_waker).is_pending());
 }
 
 #[test]
@@ -681,6 +727,27 @@ fn a_future_that_always_has_something_lets_other_tasks_run() {
     assert!(!gets.is_finished());
     settle(&scheduler);
     gets.join().unwrap();
+}
+
+#[test]
+fn a_future_that_awaits_what_has_ended_lets_other_tasks_run() {
+    let scheduler = Scheduler::new().unwrap();
+    let ended: Vec<_> = (0..2000).map(|n| scheduler.spawn(move || n)).collect();
+    settle(&scheduler);
+    let awaits = scheduler.spawn(move || {
+        block_on(async {
+            for (n, task) in ended.into_iter().enumerate() {
+                assert_eq!(task.await.unwrap(), n);
+            }
+        })
+    });
+    let quick = scheduler.spawn(|| ());
+    while !quick.is_finished() {
+        scheduler.turn(Some(Duration::ZERO)).unwrap();
+    }
+    assert!(!awaits.is_finished());
+    settle(&scheduler);
+    awaits.join().unwrap();
 }
 
 #[test]

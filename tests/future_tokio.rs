@@ -7,6 +7,7 @@ use common::{ends, everywhere, scheduler, settle, OnDrop, LONG};
 use multitask::future::{self, block_on_timeout};
 use multitask::sync::Event;
 use multitask::{timeout, Scheduler, Timeout};
+use std::future::{ready, IntoFuture, Ready};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,6 +107,22 @@ fn a_task_that_waits_for_a_future_of_tokio_can_be_cancelled_and_limited() {
             3,
             "futures are dropped in the context"
         );
+        assert!(!has_context());
+    });
+}
+
+#[test]
+fn what_becomes_a_future_does_so_in_the_context() {
+    struct Wants;
+    impl IntoFuture for Wants {
+        type Output = bool;
+        type IntoFuture = Ready<bool>;
+        fn into_future(self) -> Ready<bool> {
+            ready(has_context())
+        }
+    }
+    everywhere(|| {
+        assert!(future::tokio::block_on(Wants));
         assert!(!has_context());
     });
 }

@@ -4,6 +4,7 @@ mod common;
 
 use common::{ends, scheduler, settle, Drops, OnDrop, Random, Remote, LONG};
 use multitask::net::{TcpListener, TcpStream};
+use multitask::sync::Event;
 use multitask::{sleep, spawn, task, timeout, yield_now, JoinError, JoinHandle, Scheduler, Stats};
 use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
@@ -137,10 +138,15 @@ fn a_turn_waits_for_as_long_as_it_was_told_and_no_longer() {
     let start = Instant::now();
     assert_eq!(scheduler.turn(Some(SHORT)).unwrap(), 0);
     assert!(start.elapsed() >= SHORT);
-    // A timer ends it earlier.
-    scheduler.spawn(|| sleep(SHORT));
-    settle(&scheduler);
+    // A timer ends it earlier. On a machine that has other things to do it may be due before the turn begins.
+    let mut limits = std::iter::successors(Some(SHORT), |limit| Some(*limit * 2));
+    let sleeper = limits.find_map(|limit| {
+        let sleeper = scheduler.spawn(move || sleep(limit));
+        settle(&scheduler);
+        (!sleeper.is_finished()).then_some(sleeper)
+    });
     while scheduler.turn(Some(LONG)).unwrap() == 0 {}
+    assert!(sleeper.expect("they go on for ever").is_finished());
     // So does another thread.
     let handle = scheduler.handle();
     let thread = thread::spawn(move || handle.spawn(|| 5));
@@ -839,6 +845,8 @@ fn every_wait_works_on_a_plain_thread_with_and_without_tasks() {
 fn two_plain_threads_join_each_others_default_tasks() {
     ends(|| {
         let (give, take) = mpsc::channel::<JoinHandle<i32>>();
+        let joined = Arc::new(Event::new());
+        let over = joined.clone();
         let other = thread::spawn(move || {
             let mine = spawn(|| {
                 sleep(SHORT);
@@ -846,7 +854,7 @@ fn two_plain_threads_join_each_others_default_tasks() {
             });
             give.send(mine).unwrap();
             // It runs here, while this thread waits for something else.
-            sleep(4 * SHORT);
+            over.wait();
         });
         let local = spawn(|| {
             sleep(SHORT);
@@ -854,6 +862,7 @@ fn two_plain_threads_join_each_others_default_tasks() {
         });
         let theirs = take.recv().unwrap();
         assert_eq!(theirs.join().unwrap() + local.join().unwrap(), 3);
+        joined.set();
         other.join().unwrap();
     });
 }

@@ -2,10 +2,10 @@
 
 mod common;
 
-use common::{ends, settle, Drops, OnDrop, Remote};
+use common::{ends, settle, Drops, OnDrop, Remote, LONG};
 use multitask::task::{self, Builder, JoinTimeoutError};
 use multitask::{sleep, spawn, timeout, yield_now, JoinError, Scheduler};
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -150,21 +150,26 @@ fn a_cancel_reaches_the_tasks_of_a_scope_at_every_turn() {
 
 #[test]
 fn a_deadline_round_a_scope_ends_its_tasks_and_waits_for_their_destructors() {
-    let told = Rc::new(RefCell::new(Vec::new()));
-    let tell = told.clone();
-    let result = timeout(SHORT, || {
-        task::scope(|s| {
-            s.spawn_local(|| {
-                let _end = OnDrop(|| {
-                    sleep(Duration::from_millis(1));
-                    tell.borrow_mut().push("ended");
+    let (begun, ended) = (Cell::new(0), Cell::new(0));
+    // On a machine that has other things to do the time may be up before the task begins.
+    let mut limits = std::iter::successors(Some(SHORT), |limit| Some(*limit * 2));
+    while begun.get() == 0 {
+        let limit = limits.next().expect("they go on for ever");
+        let result = timeout(limit, || {
+            task::scope(|s| {
+                s.spawn_local(|| {
+                    begun.set(begun.get() + 1);
+                    let _end = OnDrop(|| {
+                        sleep(Duration::from_millis(1));
+                        ended.set(ended.get() + 1);
+                    });
+                    task::park();
                 });
-                task::park();
-            });
-        })
-    });
-    assert!(result.is_err());
-    assert_eq!(*told.borrow(), ["ended"]);
+            })
+        });
+        assert!(result.is_err());
+    }
+    assert_eq!((begun.get(), ended.get()), (1, 1));
 }
 
 #[test]
@@ -211,22 +216,37 @@ fn a_panic_that_somebody_joined_does_not() {
     });
 }
 
+/// Lets tasks go on one after the other, from 1 on; each does its next thing before it waits again.
+#[derive(Default)]
+struct Turns(Cell<u64>);
+
+impl Turns {
+    fn wait_for(&self, turn: u64) {
+        while self.0.get() + 1 < turn {
+            yield_now();
+        }
+        self.0.set(turn);
+    }
+}
+
 #[test]
 fn of_several_panics_the_first_comes_out() {
-    let panic = catch_unwind(|| {
+    let turns = Turns::default();
+    let panic = catch_unwind(AssertUnwindSafe(|| {
         task::scope(|s| {
             for n in [3, 1, 2] {
-                s.spawn(move || {
-                    sleep(Duration::from_millis(n));
+                let turns = &turns;
+                s.spawn_local(move || {
+                    turns.wait_for(n);
                     resume_unwind(Box::new(n));
                 });
             }
             // A handle that is dropped when the panic is there already.
             let late = s.spawn(|| resume_unwind(Box::new(0_u64)));
-            sleep(Duration::from_millis(20));
+            turns.wait_for(4);
             drop(late);
         });
-    });
+    }));
     assert_eq!(panic.unwrap_err().downcast_ref(), Some(&1_u64));
 }
 
@@ -352,7 +372,7 @@ fn handles_are_joined_with_a_limit_and_cancelled_one_by_one() {
         handle.cancel();
         assert!(handle.join().unwrap_err().is_cancelled());
         let seven = s.spawn(|| 7);
-        assert!(matches!(seven.join_timeout(SHORT), Ok(7)));
+        assert!(matches!(seven.join_timeout(LONG), Ok(7)));
     });
 }
 
@@ -399,13 +419,13 @@ fn scopes_of_many_threads_and_schedulers_do_not_mix() {
 #[test]
 fn the_first_failure_cancels_the_others_and_comes_out() {
     ends(|| {
-        let drops = Drops::default();
+        let (drops, turns) = (Drops::default(), Turns::default());
         let result = task::try_scope(|s| {
             for n in [3, 1, 2] {
-                let one = drops.one();
-                s.spawn(move || {
+                let (one, turns) = (drops.one(), &turns);
+                s.spawn_local(move || {
                     let _one = one;
-                    sleep(Duration::from_millis(n));
+                    turns.wait_for(n);
                     if n < 3 {
                         return Err(n);
                     }

@@ -499,8 +499,9 @@ fn a_closed_handle_adds_nothing_and_keeps_nothing() {
 fn a_task_that_waits_for_a_signal_is_no_deadlock() {
     let scheduler = Scheduler::new().unwrap();
     let told = scheduler.spawn(|| {
+        let mut signals = Signals::new([SIGINT])?;
         say("ready"); // the parent's signal comes much later
-        signal::ctrl_c()
+        signals.wait()
     });
     let parked = scheduler.spawn(task::park);
     let unparks = parked.task().clone();

@@ -343,15 +343,15 @@ fn a_join_that_is_unwound_detaches_the_task() {
     let drops = Drops::default();
     scheduler.block_on(|| {
         let one = drops.one();
-        let (tell, told) = mpsc::channel();
         let child = spawn(move || {
-            tell.send(task::current()).unwrap();
             task::park();
             one
         });
+        let task = child.task().clone();
+        yield_now();
         assert!(timeout(SHORT, || child.join()).is_err());
         assert_eq!(drops.count(), 0);
-        told.recv().unwrap().unpark();
+        task.unpark();
         yield_now();
         assert_eq!(drops.count(), 1);
     });
@@ -553,7 +553,7 @@ fn yielding_goes_behind_all_that_is_ready() {
 
 #[test]
 fn a_spawned_task_does_not_start_before_its_spawner_waits() {
-    let scheduler = scheduler();
+    let scheduler = Scheduler::new().unwrap();
     scheduler.block_on(|| {
         let started = Arc::new(AtomicBool::new(false));
         let seen = started.clone();

@@ -1,8 +1,8 @@
 //! `multitask::net::{TcpListener, TcpStream}` through the public face: the same as std's to the compiler, the same answers, and waits
 //! that stop one task only.
 //!
-//! Only loopback addresses are spoken to, and nothing sleeps to let things settle: a scheduler has one worker, so once a task has said
-//! what it is about to do and another one runs, the first is waiting.
+//! Only loopback addresses are spoken to, and nothing sleeps to let things settle: where a scheduler has one worker, a task that has said
+//! what it is about to do is waiting once another one runs. Where it has several that task may be on its way; what is tested holds then, too.
 
 mod common;
 
@@ -606,8 +606,8 @@ fn a_burst_of_connections_waits_in_the_kernel_until_somebody_accepts() {
     }
     in_tasks(|| {
         let (listener, addr) = listening();
-        // Beyond the backlog the first packet is lost, and sent again after a second.
-        let connect = || TcpStream::connect_timeout(&addr, Duration::from_millis(900)).unwrap();
+        // Beyond the backlog packets are lost, again and again, as nobody accepts meanwhile.
+        let connect = || TcpStream::connect_timeout(&addr, Duration::from_secs(10)).unwrap();
         let clients: Vec<_> = (0..BURST).map(|_| connect()).collect();
         for client in clients {
             let (_, peer) = listener.accept().unwrap();
@@ -749,7 +749,8 @@ fn a_listener_for_ipv6_alone_leaves_the_port_of_ipv4_to_others() {
             .map(drop)
             .map_err(|error| error.kind())
     };
-    assert_eq!(bind(true), Ok(()));
+    // Another program may have the one or the other port.
+    assert!((0..100).any(|_| bind(true) == Ok(())));
     assert_eq!(bind(false), Err(ErrorKind::AddrInUse));
     let v4 = TcpListener::builder().only_v6(true).bind("127.0.0.1:0");
     v4.expect("it means nothing to IPv4");
@@ -893,8 +894,12 @@ fn a_connect_that_nobody_answers_times_out_and_other_tasks_run_meanwhile() {
                 multitask::sleep(Duration::from_millis(1));
             }
         });
-        assert_timed_out(TcpStream::connect_timeout(&deaf.addr, SHORT * 5));
-        assert!(ticks.load(SeqCst) > 1);
+        // On a machine that has other things to do the time may be up before they had their turn.
+        let mut limits = std::iter::successors(Some(SHORT * 5), |limit| Some(*limit * 2));
+        while ticks.load(SeqCst) < 2 {
+            let limit = limits.next().expect("they go on for ever");
+            assert_timed_out(TcpStream::connect_timeout(&deaf.addr, limit));
+        }
         ticker.cancel();
 
         let (listener, addr) = listening();
@@ -960,7 +965,7 @@ fn a_refused_or_impossible_connection_fails_that_call_and_the_task_goes_on() {
             ErrorKind::ConnectionRefused
         );
         assert_eq!(
-            kind(TcpStream::connect_timeout(&refusing.addr, SHORT)),
+            kind(TcpStream::connect_timeout(&refusing.addr, common::LONG)),
             ErrorKind::ConnectionRefused
         );
         assert_eq!(

@@ -1,8 +1,8 @@
 //! `multitask::os::unix::net` through the public face: the same as std's to the compiler, the same answers, and waits that stop one task
 //! only.
 //!
-//! Nothing sleeps to let things settle: a scheduler has one worker, so once a task has said what it is about to do and another one runs,
-//! the first is waiting.
+//! Nothing sleeps to let things settle: where a scheduler has one worker, a task that has said what it is about to do is waiting once
+//! another one runs. Where it has several that task may be on its way; what is tested holds then, too.
 
 mod common;
 

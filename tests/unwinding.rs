@@ -13,9 +13,9 @@ use std::time::Duration;
 
 const SHORT: Duration = Duration::from_millis(5);
 
-/// A task that stands still in a destructor, while it unwinds, until it is unparked.
+/// A task of this thread that stands still in a destructor, while it unwinds, until it is unparked.
 fn standing_in_a_destructor(scheduler: &Scheduler) -> task::JoinHandle<()> {
-    let handle = scheduler.spawn(|| {
+    let handle = scheduler.spawn_local(|| {
         let _stands = OnDrop(|| {
             assert!(thread::panicking());
             task::park();
@@ -312,13 +312,13 @@ fn a_panic_of_one_task_and_a_destructor_in_which_another_waits_know_nothing_of_e
         let scheduler = scheduler();
         for panics_first in [false, true] {
             let cancelled = (!panics_first).then(|| standing_in_a_destructor(&scheduler));
-            let waits = scheduler.spawn(|| {
+            let waits = scheduler.spawn_local(|| {
                 let _waits = OnDrop(task::park);
                 panic!("first");
             });
             settle(&scheduler);
-            let panics = scheduler.spawn(|| -> () { panic!("second") });
-            let calm = scheduler.spawn(thread::panicking);
+            let panics = scheduler.spawn_local(|| -> () { panic!("second") });
+            let calm = scheduler.spawn_local(thread::panicking);
             settle(&scheduler);
             assert!(!waits.is_finished() && !thread::panicking());
             assert_eq!(panics.join().unwrap_err().message(), Some("second"));

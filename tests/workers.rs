@@ -143,15 +143,14 @@ fn shutdown_names_the_tasks_of_every_worker_that_have_not_ended_and_no_others() 
             let last = workers - 1;
             let meek = handle.spawn_on(last, || sleep(LONG));
             let stays = [0, last].map(|worker| stubborn(&handle, &format!("on {worker}"), worker));
-            // On a machine that has other things to do the time may be up before the meek one has ended.
+            // On a machine that has other things to do the time may be up before the meek one has ended, and all have answered.
             let mut limits = std::iter::successors(Some(SHORT), |limit| Some(*limit * 2));
             let left = limits.find_map(|limit| {
                 let ended = meek.is_finished();
                 let left = handle.shutdown(Instant::now() + limit).unwrap_err();
-                ended.then_some(left)
+                (ended && left.silent_workers().is_empty()).then_some(left)
             });
             let left = left.expect("the limits go on for ever");
-            assert!(left.silent_workers().is_empty());
             let mut names: Vec<_> = left.tasks().iter().filter_map(|task| task.name()).collect();
             names.sort_unstable();
             assert_eq!(names, ["on 0", &format!("on {last}")]);
@@ -202,8 +201,14 @@ fn a_worker_on_which_a_task_computes_is_named_if_it_does_not_come_round() {
             }
         });
         begun.wait();
-        let left = running.handle.shutdown(Instant::now() + SHORT).unwrap_err();
-        assert_eq!(left.silent_workers(), [1]);
+        // On a machine that has other things to do the other may be late as well.
+        let mut limits = std::iter::successors(Some(SHORT), |limit| Some(*limit * 2));
+        let silent = limits.find_map(|limit| {
+            let left = running.handle.shutdown(Instant::now() + limit).unwrap_err();
+            let silent = left.silent_workers().to_vec();
+            (!silent.contains(&0)).then_some(silent)
+        });
+        assert_eq!(silent.expect("they go on for ever"), [1]);
         over.store(true, Relaxed);
         busy.join().unwrap();
         running.handle.shutdown(Instant::now() + LONG).unwrap();

@@ -796,6 +796,10 @@ impl Home<Header> {
         kept
     }
 
+    /// A header that is nobody's.
+    ///
+    /// # Safety
+    /// The caller is the home thread.
     #[inline]
     unsafe fn spare_header(&self) -> &'static Header {
         // SAFETY: the caller is the home thread.
@@ -803,6 +807,10 @@ impl Home<Header> {
         spare.pop().unwrap_or_else(|| HEADERS.refill(spare))
     }
 
+    /// Gives one back.
+    ///
+    /// # Safety
+    /// The caller is the home thread, and nobody refers to the header.
     #[inline]
     unsafe fn give_spare(&self, header: &'static Header) {
         // SAFETY: the caller is the home thread.

@@ -40,12 +40,18 @@ pub(crate) enum Ending {
 
 impl Job {
     pub(crate) const fn none() -> Self {
+        /// # Safety
+        /// As [`Job::run`].
         unsafe fn run(_: &Payload, _: Option<JoinError>) -> Ending {
             unreachable!("a header without a job is not run")
         }
+        /// # Safety
+        /// None is needed.
         unsafe fn dispose(_: &Payload) -> Option<Panic> {
             None
         }
+        /// # Safety
+        /// None is needed.
         unsafe fn abandon(_: &Payload) {}
         Job(&Functions {
             run,
@@ -110,6 +116,8 @@ impl Job {
     }
 }
 
+/// # Safety
+/// As [`Job::run`], of a job that `emplace::<F, T>` has made.
 unsafe fn run<F: FnOnce() -> T, T>(payload: &Payload, refused: Option<JoinError>) -> Ending {
     let result = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: `emplace::<F, T>` put it there.
@@ -135,6 +143,8 @@ unsafe fn run<F: FnOnce() -> T, T>(payload: &Payload, refused: Option<JoinError>
     ending
 }
 
+/// # Safety
+/// As [`Job::dispose`], of a job that `emplace::<F, T>` has made.
 unsafe fn dispose<T>(payload: &Payload) -> Option<Panic> {
     // SAFETY: `run` put it there.
     match unsafe { payload.take::<Result<T, JoinError>>() } {
@@ -145,6 +155,8 @@ unsafe fn dispose<T>(payload: &Payload) -> Option<Panic> {
     None
 }
 
+/// # Safety
+/// As [`Job::abandon`], of a job that `emplace::<F, T>` has made.
 unsafe fn abandon<T>(payload: &Payload) {
     // SAFETY: the caller of `Job::abandon` knows that nothing is lost but what it means to leak.
     unsafe { payload.put::<Result<T, JoinError>>(Err(JoinError::Cancelled)) };
@@ -167,6 +179,8 @@ impl Payload {
         size_of::<V>() <= ROOM && align_of::<V>() <= align_of::<Payload>()
     }
 
+    /// # Safety
+    /// Nobody else uses it meanwhile. What is in it is forgotten.
     #[inline]
     unsafe fn put<V>(&self, value: V) {
         if const { Self::fits::<V>() } {
@@ -183,6 +197,8 @@ impl Payload {
         }
     }
 
+    /// # Safety
+    /// A `V` was put and not taken since, and nobody else uses it meanwhile.
     #[inline]
     unsafe fn take<V>(&self) -> V {
         if const { Self::fits::<V>() } {

@@ -42,6 +42,8 @@ pub(crate) type Copy = unsafe fn(Local) -> Local;
 
 impl Local {
     pub(crate) fn new<T>(key: LocalId, value: T, copy: Option<Copy>) -> Self {
+        /// # Safety
+        /// `new` has boxed it, as a `T`, and this is called once.
         unsafe fn drop<T>(value: NonNull<()>) {
             // SAFETY: `new` boxed it, and it is dropped once.
             std::mem::drop(unsafe { Box::from_raw(value.cast::<T>().as_ptr()) });

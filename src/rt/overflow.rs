@@ -72,6 +72,8 @@ fn install_for(fault: Fault) -> io::Result<()> {
     unsafe { Action::informed(on_fault).install(fault.number()) }
 }
 
+/// # Safety
+/// The kernel calls it, as a handler with SA_SIGINFO.
 unsafe extern "C" fn on_fault(number: c_int, info: *mut Info, context: *mut c_void) {
     // SAFETY: the kernel gives a handler with SA_SIGINFO a valid one.
     let about = unsafe { &*info };

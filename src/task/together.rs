@@ -47,7 +47,7 @@ where
 /// use multitask::{sleep, task};
 /// use std::time::Duration;
 ///
-/// let first = task::race([20, 1, 30].map(|ms| move || {
+/// let first = task::race([20_000, 1, 30_000].map(|ms| move || {
 ///     sleep(Duration::from_millis(ms));
 ///     ms
 /// }));

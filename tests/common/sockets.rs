@@ -101,13 +101,13 @@ impl Flag {
         self.0.load(SeqCst)
     }
 
-    /// Returns when the task that raises the flag waits for what it does next: it has run, and it does not run now.
+    /// Returns when the task that raises the flag has done so. If it is of the caller's worker it waits for what it does next by then.
     pub fn seen(&self) {
         until(|| self.up());
     }
 }
 
-/// A task that has begun with `body` and waits in it.
+/// A task that has begun with `body`, and waits in it if there is one worker.
 pub fn waiting<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     let begun = Flag::new();
     let task = spawn({
