@@ -8,6 +8,7 @@
 
 use super::waker::Summons;
 use crate::error::Timeout;
+use crate::rt::clock::deadline_in;
 use crate::rt::park::charge;
 use std::future::{Future, IntoFuture};
 use std::pin::pin;
@@ -80,7 +81,7 @@ pub fn block_on<F: IntoFuture>(future: F) -> F::Output {
 /// ```
 #[inline(always)]
 pub fn block_on_timeout<F: IntoFuture>(future: F, timeout: Duration) -> Result<F::Output, Timeout> {
-    wait(future, || Instant::now().checked_add(timeout))
+    wait(future, || deadline_in(timeout))
 }
 
 /// As [`block_on`], until `deadline`.

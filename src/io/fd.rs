@@ -11,6 +11,7 @@
 use super::source::{Settings, Source};
 use super::wait::ready;
 use crate::blocking;
+use crate::rt::clock::deadline_in;
 use crate::rt::header::Why;
 use crate::rt::park::charge;
 use crate::rt::reactor::{Interest, Interests};
@@ -184,7 +185,7 @@ impl<T: AsFd> Fd<T> {
         if let Some(n) = self.retry(Interest::Write, Why::Write, limit, turn_out)? {
             return Ok(n);
         }
-        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+        let deadline = limit.and_then(deadline_in);
         let mut piece = Vec::new();
         for buf in bufs {
             let room = file::PIPE_BUF - piece.len();

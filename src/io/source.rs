@@ -7,6 +7,7 @@
 //!    sources that share it.
 
 use crate::error::Timeout;
+use crate::rt::clock::deadline_in;
 use crate::rt::header::{Header, Why, CX};
 use crate::rt::home::Home;
 use crate::rt::park::{charge, interrupt_if_due, me, park, Interrupt, Mode, Outcome};
@@ -161,7 +162,7 @@ impl<T: AsFd> Source<T> {
             }
         }
         // The clock is read only if there is something to wait for.
-        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+        let deadline = limit.and_then(deadline_in);
         self.wait(interests, why, tick, deadline)?;
         self.attempt(interests, why, deadline, op)
     }

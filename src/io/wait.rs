@@ -7,13 +7,14 @@
 
 use super::source::Source;
 use crate::error::Timeout;
+use crate::rt::clock::deadline_in;
 use crate::rt::header::Why;
 use crate::rt::park::charge;
 use crate::rt::reactor::Interests;
 use crate::sys::fd::{poll_now, Poll};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Suspends the task until there is something to read from `fd`, for at most `timeout`; `None` is for ever.
 ///
@@ -100,7 +101,7 @@ pub fn wait(
     if interest.is_priority() && !cfg!(any(target_os = "linux", target_os = "android")) {
         return Err(unsupported());
     }
-    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let deadline = timeout.and_then(deadline_in);
     Source::watch(fd)?
         .retry_until(interest, Why::Ready, deadline, |fd| look(fd.as_fd()))
         .map_err(|error| match error.kind() {

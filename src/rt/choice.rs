@@ -11,6 +11,7 @@
 //!
 //! No task is made for an arm, and nothing is allocated for the wait.
 
+use super::clock::deadline_in;
 use super::header::{Header, Why};
 use super::home::Home;
 use super::park::{charge, me, park, Mode, Outcome};
@@ -100,7 +101,7 @@ impl Bound {
     pub(crate) fn deadline(self) -> Option<Instant> {
         match self {
             Bound::Never => None,
-            Bound::For(timeout) => Instant::now().checked_add(timeout),
+            Bound::For(timeout) => deadline_in(timeout),
             Bound::Until(deadline) => Some(deadline),
         }
     }

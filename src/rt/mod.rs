@@ -54,6 +54,7 @@ mod alarm;
 )))]
 #[path = "alarm_off.rs"]
 mod alarm;
+pub(crate) mod clock;
 mod fiber;
 mod overflow;
 mod stack;

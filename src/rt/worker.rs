@@ -25,7 +25,7 @@ use super::reactor::{Patience, Reactor};
 use super::share::{Share, Spin};
 use super::timer::{Key, Timers};
 use super::waiter::Waiter;
-use super::{aside, bias};
+use super::{aside, bias, clock};
 use crate::base::list::List;
 use crate::error::{Deadlock, JoinError};
 use crate::sys::mem::prefetch;
@@ -206,6 +206,7 @@ impl Worker {
     pub(super) fn new(stack_size: u32, spin: Duration) -> io::Result<Box<Self>> {
         overflow::install(describe);
         bias::prepare();
+        clock::prepare();
         let reactor = Reactor::new()?;
         let bell = reactor.bell()?;
         let home = Home::open(bell);

@@ -9,6 +9,7 @@
 use super::mutex::MutexGuard;
 use super::wait::{Bound, Early, Line, Place};
 use crate::base::lock::Lock;
+use crate::rt::clock::deadline_in;
 use crate::rt::header::Why;
 use crate::rt::park::me;
 use crate::rt::waiter::WaitList;
@@ -153,7 +154,7 @@ impl Condvar {
     where
         F: FnMut(&mut T) -> bool,
     {
-        let deadline = Instant::now().checked_add(timeout);
+        let deadline = deadline_in(timeout);
         loop {
             if !condition(&mut *guard) {
                 return judge((guard, WaitTimeoutResult(false)));

@@ -12,6 +12,7 @@
 //!    in which the node goes out.
 
 use crate::base::lock::{Lock, Locked};
+use crate::rt::clock::deadline_in;
 use crate::rt::header::Why;
 use crate::rt::park::{park, Interrupt, Mode, Outcome};
 use crate::rt::waiter::{Node, WaitList, Waiter, Won};
@@ -31,7 +32,7 @@ impl Bound {
     pub(super) fn deadline(self) -> Option<Instant> {
         match self {
             Bound::Never => None,
-            Bound::For(timeout) => Instant::now().checked_add(timeout),
+            Bound::For(timeout) => deadline_in(timeout),
             Bound::Until(deadline) => Some(deadline),
         }
     }

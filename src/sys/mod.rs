@@ -27,6 +27,7 @@ pub(crate) mod beyond;
 )))]
 #[path = "portable.rs"]
 pub(crate) mod beyond;
+pub(crate) mod clock;
 pub(crate) mod fd;
 pub(crate) mod file;
 pub(crate) mod mem;

@@ -2,6 +2,7 @@
 
 use super::current::Task;
 use crate::error::{Cancelled, JoinError};
+use crate::rt::clock::deadline_in;
 use crate::rt::deputy::Deputy;
 use crate::rt::header::Why;
 use crate::rt::park::{charge, park, try_charge, Interrupt, Mode, Outcome};
@@ -133,7 +134,7 @@ impl<T> JoinHandle<T> {
     /// }
     /// ```
     pub fn join_timeout(self, timeout: Duration) -> Result<T, JoinTimeoutError<Self>> {
-        match Instant::now().checked_add(timeout) {
+        match deadline_in(timeout) {
             Some(deadline) => self.join_deadline(deadline),
             None => self.join().map_err(JoinTimeoutError::Failed),
         }

@@ -8,6 +8,7 @@ use super::join::JoinHandle;
 use super::spawn::{expect_spawned, Builder};
 use crate::base::lock::Lock;
 use crate::error::{JoinError, Timeout};
+use crate::rt::clock::deadline_in;
 use crate::rt::header::Why;
 use crate::rt::park::{charge, park, Mode, Outcome};
 use crate::rt::waiter::Waiter;
@@ -150,7 +151,7 @@ impl<T> JoinSet<T> {
         &mut self,
         timeout: Duration,
     ) -> Result<Option<Result<T, JoinError>>, Timeout> {
-        match Instant::now().checked_add(timeout) {
+        match deadline_in(timeout) {
             Some(deadline) => self.join_next_deadline(deadline),
             None => Ok(self.join_next()),
         }

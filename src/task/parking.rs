@@ -1,6 +1,7 @@
 //! Waiting without a reason of its own: yielding, parking, and putting interruptions off.
 
 use super::current::Task;
+use crate::rt::clock::deadline_in;
 use crate::rt::header::Why;
 use crate::rt::park::{self, interrupt_if_due, me, Mode, Outcome};
 use crate::rt::waiter::Waiter;
@@ -44,7 +45,7 @@ pub fn park() {
 
 /// As [`park`], for at most `timeout`. As `std::thread::park_timeout`.
 pub fn park_timeout(timeout: Duration) {
-    match Instant::now().checked_add(timeout) {
+    match deadline_in(timeout) {
         Some(deadline) => park_deadline(deadline),
         None => park(),
     }

@@ -17,6 +17,7 @@ mod sleep;
 mod timer;
 
 use crate::error::Timeout;
+use crate::rt::clock::deadline_in;
 use crate::rt::park::me;
 use crate::rt::unwind::{target_of, Target};
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
@@ -55,7 +56,7 @@ pub use std::time::{Duration, Instant};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn timeout<T>(duration: Duration, f: impl FnOnce() -> T) -> Result<T, Timeout> {
-    within(Instant::now().checked_add(duration), f)
+    within(deadline_in(duration), f)
 }
 
 /// As [`timeout`], until `deadline`.
