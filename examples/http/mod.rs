@@ -87,24 +87,26 @@ impl Service {
         if matches!(&served, Err(error) if error.kind() == ErrorKind::TimedOut) {
             socket.set_linger(Some(Duration::ZERO))?; // what it did not read goes with it
         }
-        if served? {
-            let mut stream = connection.into_stream();
-            timeout(LINGER, || part(&mut stream, socket, T::say_goodbye)).unwrap_or(Ok(()))?;
-        }
-        Ok(())
+        let is_ours = served?;
+        let mut stream = connection.into_stream();
+        let parting = || part::<T>(&mut stream, socket, is_ours);
+        timeout(LINGER, parting).unwrap_or(Ok(()))
     }
 }
 
-/// Ends a connection so that its last answer is read: closed at once, what is still on its way here would make the system throw away what
-/// is on its way there.
-fn part<S>(
-    stream: &mut S,
+/// Ends a connection so that its last answer is read, if it is ours to end it: closed at once, what is still on its way here would make
+/// the system throw away what is on its way there.
+fn part<T: Transport>(
+    stream: &mut T::Stream<'_>,
     mut socket: &TcpStream,
-    say_goodbye: fn(&mut S) -> io::Result<()>,
+    is_ours: bool,
 ) -> io::Result<()> {
-    say_goodbye(stream)?;
-    socket.shutdown(Shutdown::Write)?;
-    io::copy(&mut socket, &mut io::sink()).map(drop)
+    T::say_goodbye(stream)?;
+    if is_ours {
+        socket.shutdown(Shutdown::Write)?;
+        io::copy(&mut socket, &mut io::sink())?;
+    }
+    Ok(())
 }
 
 /// Serves until it is told to end, by Ctrl-C or SIGTERM: then answers what was asked, and no more. A second signal ends it at once.

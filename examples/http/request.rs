@@ -151,9 +151,10 @@ fn framing(headers: &[Header], is_old: bool) -> Result<Framing, Status> {
 fn coding<'a>(codings: impl Iterator<Item = &'a str>) -> Result<Framing, Status> {
     let codings: Vec<_> = codings.collect();
     let is_chunked = |coding: &&str| coding.eq_ignore_ascii_case("chunked");
+    let is_other = |coding: &&str| !coding.is_empty() && !is_chunked(coding);
     match &*codings {
         [only] if is_chunked(only) => Ok(Framing::Chunked),
-        [others @ .., last] if is_chunked(last) && !others.iter().any(is_chunked) => {
+        [others @ .., last] if is_chunked(last) && others.iter().all(is_other) => {
             Err(Status::NOT_IMPLEMENTED)
         }
         _ => Err(Status::BAD_REQUEST),
