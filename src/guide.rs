@@ -19,6 +19,9 @@ mod unwinding {}
 #[doc = include_str!("../docs/guide/sockets.md")]
 mod sockets {}
 
+#[doc = include_str!("../docs/guide/http-and-tls.md")]
+mod http_and_tls {}
+
 #[doc = include_str!("../docs/guide/files.md")]
 mod files {}
 

@@ -11,10 +11,8 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::process::Command;
 use std::thread;
-use std::time::Duration;
 
 // ---- printers and parent_child ----
 

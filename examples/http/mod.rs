@@ -144,7 +144,7 @@ pub fn run<T: Transport>(options: Options, transport: T) -> Result<(), Box<dyn E
         let impatient = spawn(move || signals.for_each(|_another| handle.stop(Duration::ZERO)));
         let report = serving.join()?;
         impatient.cancel();
-        io::Result::Ok(report?)
+        report
     })?;
     farewell(&report, service.requests.load(Relaxed))?;
     Ok(())

@@ -178,11 +178,11 @@ fn five_thousand_that_ask_nothing_keep_nobody_waiting_and_are_closed() {
     let allowed = rlimit::increase_nofile_limit(u64::MAX).unwrap();
     let many = MANY.min(allowed as usize - 200);
     if many < MANY {
-        writeln!(
-            io::stderr(),
-            "only {many} connections: no more descriptors are allowed"
-        )
-        .unwrap();
+        let said = format!(
+            "SKIPPED: {} connections, as no more descriptors are allowed\n",
+            MANY - many
+        );
+        io::stderr().write_all(said.as_bytes()).unwrap();
     }
     let server = serving(&["--head-time", "3"]);
     let crowd: Vec<_> = (0..many).map(|_| server.client()).collect();

@@ -33,11 +33,12 @@ pub fn is_installed(program: &str, package: &str) -> bool {
     if found.is_ok() {
         return true;
     }
-    let missing = format!("{program} is not installed: apt-get install {package}");
+    let missing = format!("{program} is not installed: apt-get install {package}\n");
     let all = std::env::var("MULTITASK_COUNTERPARTS").is_ok_and(|which| which == "all");
     assert!(!all, "{missing}");
     // Not by `eprintln!`, which is shown for tests that fail only.
-    writeln!(io::stderr(), "SKIPPED: {missing}").unwrap();
+    let skipped = format!("SKIPPED: {missing}");
+    io::stderr().write_all(skipped.as_bytes()).unwrap();
     false
 }
 
