@@ -43,8 +43,7 @@ impl Serving {
     pub fn memory(&self) -> u64 {
         let path = format!("/proc/{}/status", self.0.program.id());
         let Ok(status) = fs::read_to_string(path) else {
-            assert!(cfg!(not(target_os = "linux")));
-            return 0; // nobody tells
+            return 0; // only Linux tells
         };
         let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kilobytes: u64 = most.unwrap().trim_end_matches("kB").trim().parse().unwrap();
