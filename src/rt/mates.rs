@@ -28,6 +28,8 @@ struct Mate {
 pub(super) struct Orders {
     pub(super) stack_size: u32,
     pub(super) spin: Duration,
+    /// Whether tasks remember when their waits begin.
+    pub(super) traces: bool,
     /// What the names of the threads begin with.
     pub(super) name: Option<Box<str>>,
     /// The processors that the workers are pinned to, in turn; none if they are not.
@@ -97,7 +99,7 @@ fn serve(
 ) {
     let made = orders
         .pin(number)
-        .and_then(|()| Worker::new(orders.stack_size, orders.spin));
+        .and_then(|()| Worker::new(orders.stack_size, orders.spin, orders.traces));
     let worker = match made {
         Ok(worker) => worker,
         // Who has started us waits for it.

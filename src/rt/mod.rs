@@ -30,6 +30,7 @@ mod aside;
 mod bias;
 mod end;
 pub(crate) mod group;
+pub(crate) mod portrait;
 pub(crate) mod waiter;
 
 pub(crate) mod pledge;

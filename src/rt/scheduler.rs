@@ -97,6 +97,7 @@ impl Scheduler {
             workers: 1,
             spin: None,
             pinned: false,
+            traces: false,
         }
     }
 
@@ -321,6 +322,7 @@ pub struct Builder {
     workers: usize,
     spin: Option<Duration>,
     pinned: bool,
+    traces: bool,
 }
 
 /// More workers than any machine has processors.
@@ -396,6 +398,24 @@ impl Builder {
         self
     }
 
+    /// Has each task remember since when it waits, for [dumps](crate::dump). It is not remembered unless this is asked for: each
+    /// wait reads the clock then, which takes a task longer than to be switched to and back.
+    ///
+    /// ```
+    /// use multitask::{task, Scheduler};
+    /// use std::time::Duration;
+    ///
+    /// let scheduler = Scheduler::builder().trace_waits(true).build()?;
+    /// scheduler.spawn(|| task::park());
+    /// scheduler.turn(Some(Duration::ZERO))?;
+    /// assert!(scheduler.dump().tasks()[0].waiting_for().is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn trace_waits(mut self, traced: bool) -> Self {
+        self.traces = traced;
+        self
+    }
+
     /// # Errors
     /// The process is out of descriptors or threads; `InvalidInput`: the stack size is above 1 GiB, or there are no
     /// workers, or more than 1,024; `Unsupported`: workers cannot be pinned here.
@@ -410,6 +430,7 @@ impl Builder {
         let orders = Orders {
             stack_size: fibers::rounded(self.stack_size)?,
             spin: self.spin.unwrap_or_else(default_spin),
+            traces: self.traces,
             name: self.name.clone(),
             processors: if self.pinned {
                 processors()?
@@ -417,7 +438,7 @@ impl Builder {
                 Vec::new()
             },
         };
-        let worker = Worker::new(orders.stack_size, orders.spin)?;
+        let worker = Worker::new(orders.stack_size, orders.spin, orders.traces)?;
         let mut homes = vec![worker.home];
         let mates = match Mates::muster(self.workers - 1, &orders) {
             Ok((mates, theirs)) => {
