@@ -115,8 +115,7 @@ impl<'a, S: Read + Write> Connection<'a, S> {
 
     fn answer(&mut self, head: &Head) -> io::Result<Then> {
         self.service.count_request();
-        let files = self.service.files.as_ref();
-        let route = match routes::find(head, files) {
+        let route = match routes::find(head, self.service) {
             Ok(route) => route,
             // Where the body of what is refused ends does not matter any more.
             Err(refusal) => return self.respond(head, &refusal, head.framing == Framing::NO_BODY),
@@ -125,7 +124,7 @@ impl<'a, S: Read + Write> Connection<'a, S> {
             Ok(body) => body,
             Err(status) => return Ok(self.refuse(status)),
         };
-        let (response, file) = routes::answer(route, head, body.bytes, files);
+        let (response, file) = routes::answer(route, head, body.bytes, self.service);
         let then = self.respond(head, &response, true)?;
         if let (Some(file), Method::Get) = (file, head.method) {
             self.send(file)?;

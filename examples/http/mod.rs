@@ -5,7 +5,7 @@
 //! | `options`, `limits` | what it is told, and what it allows |
 //! | `connection` | one connection, from request to request |
 //! | `intake` over `request`, `body` | what the bytes mean: no sockets, no tasks |
-//! | `routes`, `files`, `response`, `status` | what is answered |
+//! | `routes`, `files`, `tasks`, `response`, `status` | what is answered |
 //! | `guests` | who is connected, for when the server stops |
 //!
 //! Each connection is a task that reads, thinks and writes as a thread would. How long it may do so is said by a time limit
@@ -22,6 +22,7 @@ pub mod request;
 mod response;
 mod routes;
 pub mod status;
+mod tasks;
 
 use connection::{Connection, PIECE};
 use files::Files;
@@ -30,13 +31,14 @@ use limits::Limits;
 use multitask::net::{Incident, Server, ServerHandle, ServerReport, Shutdown, TcpStream};
 use multitask::signal::{Signals, SIGINT, SIGTERM};
 use multitask::sync::Semaphore;
-use multitask::{spawn, timeout, Scheduler};
+use multitask::{task, timeout, Scheduler};
 pub use options::Options;
 use std::error::Error;
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::Duration;
+use tasks::TasksPage;
 
 /// How long it is read on from one who has got his last answer.
 const LINGER: Duration = Duration::from_secs(2);
@@ -67,6 +69,7 @@ struct Service {
     /// For bodies in memory, one for each [`PIECE`].
     bodies: Semaphore,
     requests: AtomicU64,
+    tasks: TasksPage,
 }
 
 impl Service {
@@ -114,7 +117,10 @@ fn part<T: Transport>(
 /// # Errors
 /// The address or the folder cannot be had.
 pub fn run<T: Transport>(options: Options, transport: T) -> Result<(), Box<dyn Error>> {
-    let scheduler = Scheduler::builder().workers(options.workers).build()?;
+    let scheduler = Scheduler::builder()
+        .workers(options.workers)
+        .trace_waits(true) // for the page of tasks
+        .build()?;
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let files = options
         .root
@@ -130,6 +136,7 @@ pub fn run<T: Transport>(options: Options, transport: T) -> Result<(), Box<dyn E
         guests: Guests::default(),
         bodies: Semaphore::new(options.limits.all_bodies / PIECE),
         requests: AtomicU64::new(0),
+        tasks: TasksPage::new(),
         limits: options.limits,
     });
 
@@ -137,17 +144,23 @@ pub fn run<T: Transport>(options: Options, transport: T) -> Result<(), Box<dyn E
     println!("listening on {}://{}", T::SCHEME, server.local_addr()?);
     let serves = service.clone();
     let report = scheduler.block_on(|| {
-        let serving =
-            spawn(move || server.serve(move |socket, _peer| serves.attend(&transport, socket)));
+        let serving = named("server")
+            .spawn(move || server.serve(move |socket, _peer| serves.attend(&transport, socket)))?;
         signals.wait()?;
         stop(&handle, &service, options.grace);
-        let impatient = spawn(move || signals.for_each(|_another| handle.stop(Duration::ZERO)));
+        let hurry = move || signals.for_each(|_another| handle.stop(Duration::ZERO));
+        let impatient = named("second signal").spawn(hurry)?;
         let report = serving.join()?;
         impatient.cancel();
         report
     })?;
     farewell(&report, service.requests.load(Relaxed))?;
     Ok(())
+}
+
+/// A task whose name is seen on the page of tasks.
+fn named(name: &str) -> task::Builder {
+    task::Builder::new().name(name.to_owned())
 }
 
 fn stop(handle: &ServerHandle, service: &Service, grace: Duration) {

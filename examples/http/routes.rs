@@ -4,6 +4,7 @@ use super::files::{Files, Found, Opened};
 use super::request::{Head, Method};
 use super::response::{Content, Response};
 use super::status::Status;
+use super::Service;
 
 /// The path of files begins with it.
 const FILES: &str = "/files";
@@ -15,12 +16,13 @@ pub enum Route {
     Plain,
     Echo,
     Files,
+    Tasks,
     /// `OPTIONS`: what is allowed here.
     Allowed(&'static str),
 }
 
 /// Who may be asked what. A refusal is an answer, before the body is looked at.
-pub fn find(head: &Head, files: Option<&Files>) -> Result<Route, Response> {
+pub fn find(head: &Head, service: &Service) -> Result<Route, Response> {
     let is_file = |path: &str| {
         path.strip_prefix(FILES)
             .is_some_and(|rest| rest.starts_with('/'))
@@ -29,14 +31,17 @@ pub fn find(head: &Head, files: Option<&Files>) -> Result<Route, Response> {
         "*" => return Ok(Route::Allowed("GET, HEAD, POST, OPTIONS")),
         "/" => (Route::Home, "GET, HEAD, OPTIONS"),
         "/plaintext" => (Route::Plain, "GET, HEAD, OPTIONS"),
+        "/tasks" => (Route::Tasks, "GET, HEAD, OPTIONS"),
         "/echo" => (Route::Echo, "POST, OPTIONS"),
-        path if is_file(path) && files.is_some() => (Route::Files, "GET, HEAD, OPTIONS"),
+        path if is_file(path) && service.files.is_some() => (Route::Files, "GET, HEAD, OPTIONS"),
         _ => return Err(Response::bare(Status::NOT_FOUND)),
     };
     match (head.method, route) {
         (Method::Options, _) => Ok(Route::Allowed(allowed)),
         (Method::Post, Route::Echo) => Ok(route),
-        (Method::Get | Method::Head, Route::Home | Route::Plain | Route::Files) => Ok(route),
+        (Method::Get | Method::Head, Route::Home | Route::Plain | Route::Tasks | Route::Files) => {
+            Ok(route)
+        }
         _ => Err(Response::bare(Status::METHOD_NOT_ALLOWED).with("Allow", allowed)),
     }
 }
@@ -46,13 +51,18 @@ pub fn answer(
     route: Route,
     head: &Head,
     body: Vec<u8>,
-    files: Option<&Files>,
+    service: &Service,
 ) -> (Response, Option<Opened>) {
+    let files = service.files.as_ref();
     let whole = match route {
         Route::Home => Response::new(Status::OK, HTML, Content::Static(home(files.is_some()))),
         Route::Plain => {
             let content = Content::Static("Hello, World!");
             Response::new(Status::OK, "text/plain", content)
+        }
+        Route::Tasks => {
+            let page = service.tasks.now().as_bytes().to_vec();
+            Response::new(Status::OK, HTML, Content::Bytes(page)).with("Cache-Control", "no-store")
         }
         // Not as what it came: a page of somebody else's would be ours.
         Route::Echo => Response::new(Status::OK, "application/octet-stream", Content::Bytes(body)),
@@ -96,6 +106,7 @@ fn home(has_files: bool) -> &'static str {
             concat!(
                 "<!doctype html>\n<html lang=en><meta charset=utf-8><title>multitask</title>\n",
                 "<h1>A task for each connection</h1>\n<ul>\n",
+                "<li><a href=/tasks>/tasks</a>: what the tasks of this server are doing\n",
                 "<li><a href=/plaintext>/plaintext</a>: a greeting\n",
                 "<li>/echo: what is posted there comes back\n",
                 $more,

@@ -241,6 +241,7 @@ fn every_route_says_what_it_allows_and_a_head_is_that_of_the_page() {
         ("OPTIONS", "*", 204, Some("GET, HEAD, POST, OPTIONS")),
         ("GET", "/files/", 404, None),
         ("GET", "/nothing", 404, None),
+        ("POST", "/tasks", 405, Some("GET, HEAD, OPTIONS")),
         ("GET", "/?question", 200, None),
         ("GET", "http://elsewhere/plaintext", 200, None),
     ] {

@@ -19,6 +19,13 @@ pub fn serving_tls(options: &[&str]) -> Serving {
 pub struct Serving(pub Server);
 
 impl Serving {
+    /// What any server answers, if it is text.
+    pub fn body(addr: &str, path: &str) -> String {
+        let mut client = Client::connected(addr);
+        client.says(format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\n\r\n").as_bytes());
+        String::from_utf8(client.hears().body).unwrap()
+    }
+
     pub fn url(&self, path: &str) -> String {
         self.0.addr.clone() + path
     }
@@ -28,11 +35,7 @@ impl Serving {
     }
 
     pub fn client(&self) -> Client {
-        let stream = TcpStream::connect(self.addr()).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Client(BufReader::new(stream))
+        Client::connected(self.addr())
     }
 
     pub fn stop(self, signal: &str) -> String {
@@ -67,6 +70,14 @@ impl Answer {
 }
 
 impl Client {
+    pub fn connected(addr: &str) -> Client {
+        let stream = TcpStream::connect(addr).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Client(BufReader::new(stream))
+    }
+
     #[track_caller]
     pub fn says(&mut self, bytes: &[u8]) {
         self.0.get_ref().write_all(bytes).unwrap();
@@ -93,8 +104,8 @@ impl Client {
             if line == "\r\n" {
                 break;
             }
-            let (name, value) = line.split_once(": ").unwrap();
-            headers.push((name.to_lowercase(), value.trim_end().to_owned()));
+            let (name, value) = line.split_once(':').unwrap();
+            headers.push((name.to_lowercase(), value.trim().to_owned()));
         }
         Answer {
             status,
