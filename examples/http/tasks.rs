@@ -58,7 +58,7 @@ impl TasksPage {
         // Writing to a `String` does not fail.
         let mut put = |part: std::fmt::Arguments| _ = page.write_fmt(part);
         put(format_args!(
-            "<p>{} tasks on {} workers, {:.1} s after the start\n",
+            "<p>tasks: {}, workers: {}, {:.1} s after the start\n",
             tasks.len(),
             dump.workers().len(),
             self.started.elapsed().as_secs_f64()
