@@ -678,7 +678,6 @@ impl Header {
     }
 
     /// A wait begins; for the task.
-    #[cold]
     pub(super) fn note_wait(&self) {
         if self.has(News::Traced) {
             self.since.set(moment());

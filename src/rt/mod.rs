@@ -12,6 +12,7 @@ mod defiance;
 pub(crate) mod park;
 
 mod mates;
+mod orders;
 
 pub(crate) mod worker;
 
@@ -32,6 +33,7 @@ mod end;
 pub(crate) mod group;
 pub(crate) mod portrait;
 pub(crate) mod waiter;
+pub(crate) mod watchdog;
 
 pub(crate) mod pledge;
 
@@ -58,3 +60,4 @@ mod alarm;
 mod fiber;
 mod overflow;
 mod stack;
+pub(crate) mod trace;

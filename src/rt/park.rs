@@ -190,6 +190,14 @@ fn pose(me: &Header) {
     }
 }
 
+/// There are news for a task that is about to wait; whether it is cancelled.
+#[cold]
+#[inline(never)]
+fn see_news_first(me: &Header) -> bool {
+    me.note_wait();
+    is_cancelled(me)
+}
+
 /// There are news for a task that has yielded.
 #[cold]
 #[inline(never)]
@@ -390,7 +398,7 @@ impl Wait {
         let raisable = can_raise();
         // Rule 2.
         let deaf = !raisable && mode == Mode::Infallible && is_due(me);
-        let cancelled = !deaf && is_cancelled(me);
+        let cancelled = !me.is_without_news() && see_news_first(me) && !deaf;
         // If it was woken already, that counts, and cancelling is met again at the next wait.
         if cancelled && waiter.retract() {
             // Who catches this and waits again, for ever, still lets others run.
@@ -400,9 +408,6 @@ impl Wait {
         let limit = if deaf { None } else { me.scopes.limit() };
         me.deaf.set(deaf || me.scopes.shielded());
         me.why.set(why);
-        if !me.is_without_news() {
-            me.note_wait();
-        }
         let wait = Wait {
             waiter,
             timer: None,

@@ -1012,13 +1012,8 @@ mod tests {
         let guard = slot.limit.get();
         drop(pool);
         assert!(is_readable(slot.base.get() - 1), "a live stack stays");
-        assert_eq!(
-            find(guard),
-            Some(Hit {
-                usable_size: SIZE,
-                in_guard: true
-            })
-        );
+        let hit = find(guard).expect("it is known");
+        assert_eq!((hit.usable_size, hit.in_guard), (SIZE, true));
 
         let mut pool = StackPool::new(SIZE);
         let slot = pool.take().expect("address space");
@@ -1054,6 +1049,24 @@ mod tests {
         assert_eq!(find(std::ptr::from_ref(&local) as usize), None);
         assert_eq!(find(0), None);
         put_all(&mut pool, slots);
+    }
+
+    #[test]
+    fn what_was_touched_reaches_up_from_the_lowest_page_until_it_is_given_back() {
+        let page = mem::page_size();
+        // More pages than are asked about at once.
+        let mut pool = StackPool::new(150 * page);
+        let slot = pool.take().expect("address space");
+        let hit = find(slot.limit.get()).expect("it is known");
+        assert_eq!(hit.touched(), Some(0));
+        for depth in [1, 2, 64, 65, 149, 150] {
+            let lowest = (hit.end - depth * page) as *mut u8;
+            // SAFETY: in the slot, which is ours.
+            unsafe { lowest.add(page - 1).write(1) };
+            assert_eq!(hit.touched(), Some(depth * page));
+        }
+        pool.put(slot);
+        assert_eq!(hit.touched(), Some(0));
     }
 
     fn register() -> &'static Register {

@@ -20,12 +20,14 @@ use super::fiber::{Fiber, Switch};
 use super::fibers::Fibers;
 use super::header::{Birth, Header, Why, CX};
 use super::home::{idle, Entry, Errand, Home, Message};
+use super::orders::Orders;
 use super::overflow;
 use super::portrait::Portrait;
 use super::reactor::{Patience, Reactor};
 use super::share::{Share, Spin};
 use super::timer::{Key, Timers};
 use super::waiter::Waiter;
+use super::watchdog::Sight;
 use super::{aside, bias};
 use crate::base::list::List;
 use crate::error::{Deadlock, JoinError};
@@ -79,6 +81,8 @@ pub(crate) struct Worker {
     posed: Cell<Option<Backtrace>>,
     /// Its tasks remember when their waits begin.
     traces: bool,
+    /// Where it says what it runs, if it is watched.
+    sight: Option<Arc<Sight>>,
     /// The tasks that have been suspended and have not ended.
     suspended: List<Header>,
     /// Until when tasks may be put before all others, while they are.
@@ -174,7 +178,7 @@ impl Worker {
     /// The process is out of descriptors.
     ///
     /// It has to [`join`](Worker::join) a crew before it is used.
-    pub(super) fn new(stack_size: u32, spin: Duration, traces: bool) -> io::Result<Box<Self>> {
+    pub(super) fn new(orders: &Orders, number: usize) -> io::Result<Box<Self>> {
         overflow::install(describe);
         bias::prepare();
         let reactor = Reactor::new()?;
@@ -184,11 +188,12 @@ impl Worker {
             home,
             reactor,
             timers: Timers::new(),
-            fibers: RefCell::new(Fibers::new(stack_size, body)),
+            fibers: RefCell::new(Fibers::new(orders.stack_size, body)),
             seat: UnsafeCell::new(None),
             ended: Cell::new(None),
             posed: Cell::new(None),
-            traces,
+            traces: orders.traces,
+            sight: orders.sights.get(number).cloned(),
             suspended: List::new(),
             slice: Cell::new(None),
             next_trim: Cell::new(None),
@@ -196,7 +201,7 @@ impl Worker {
             pause: Cell::new(None),
             entered: Cell::new(false),
             share: Share::new(home),
-            spin: Spin::new(spin),
+            spin: Spin::new(orders.spin),
             next: Cell::new(FIRST.with(Cell::get)),
         });
         FIRST.with(|first| first.set(&*worker));
@@ -294,7 +299,10 @@ impl Worker {
             // SAFETY: as above.
             let entry = unsafe { self.home.pop() };
             if let Some(task) = entry.and_then(|entry| self.home.settled(entry)) {
-                self.step(task);
+                match &self.sight {
+                    None => self.step(task),
+                    Some(sight) => self.step_watched(sight, task),
+                }
                 runs += 1;
             }
         }
@@ -464,9 +472,7 @@ impl Worker {
         unsafe { self.suspended.for_each(|task| standing.push(task)) };
         let mut portraits: Vec<_> = standing.iter().map(|task| Portrait::of(task)).collect();
         for (portrait, task) in portraits.iter_mut().zip(standing) {
-            if portrait.stack.is_some_and(|stack| stack.left() >= POSE) {
-                portrait.trace = self.pose(task);
-            }
+            portrait.trace = self.trace_of(task);
         }
         self.portray_new(&mut portraits);
         portraits
@@ -491,6 +497,12 @@ impl Worker {
             self.home.interrupt_pass();
             self.share.tell();
         }
+    }
+
+    /// Where a task stands, if it is suspended and has room on its stack to show that.
+    fn trace_of(&self, task: &'static Header) -> Option<Arc<Backtrace>> {
+        let stack = Portrait::stack_of(task)?;
+        (stack.left() >= POSE).then(|| self.pose(task)).flatten()
     }
 
     /// Has a task that stands still show where.
@@ -589,6 +601,9 @@ impl Worker {
             self.share.pass_on();
         }
         self.begin_pass();
+        if let Some(sight) = &self.sight {
+            return self.run_ready_watched(sight, done);
+        }
         let far = self.is_far();
         loop {
             while let Some(quota) = self.home.quota.get().checked_sub(1) {
@@ -609,6 +624,31 @@ impl Worker {
                 return false;
             }
         }
+    }
+
+    /// As `run_ready`, and says what it runs. No task takes the next one along.
+    #[cold]
+    fn run_ready_watched(&self, sight: &Sight, done: &impl Fn() -> bool) -> bool {
+        // No quota, as in `turn`.
+        self.home.begin_pass(0, self.home.jumps_left());
+        for _ in 0..QUOTA {
+            let Some(task) = pop_here() else {
+                self.home.continue_pass();
+                return false;
+            };
+            self.step_watched(sight, task);
+            self.share.tell();
+            if done() {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn step_watched(&self, sight: &Sight, task: &'static Header) {
+        sight.begin(task);
+        self.step(task);
+        sight.end(|task| self.trace_of(task));
     }
 
     /// Whether so much else is touched between two runs of a task that the processor's caches lose what it will need.

@@ -234,6 +234,23 @@ mod tests {
 
     #[cfg(all(target_os = "linux", not(multitask_portable)))]
     #[test]
+    fn a_page_is_resident_from_when_it_is_touched_until_it_is_discarded() {
+        let pages = Pages::new();
+        let resident = || {
+            let mut seen = [0; 4];
+            resident(pages.page(0), &mut seen).expect("it is mapped");
+            seen.map(|page| page & 1)
+        };
+        assert_eq!(resident(), [0; 4]);
+        // SAFETY: mapped, and ours alone.
+        unsafe { pages.page(2).write(7) };
+        assert_eq!(resident(), [0, 0, 1, 0]);
+        // SAFETY: our third page.
+        unsafe { discard(pages.page(2), page_size()) }.expect("it is mapped");
+        assert_eq!(resident(), [0; 4]);
+    }
+
+    #[test]
     fn discarded_memory_reads_as_zero() {
         let pages = Pages::new();
         // SAFETY: mapped, and ours alone.

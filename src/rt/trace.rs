@@ -6,7 +6,7 @@
 use std::backtrace::Backtrace;
 use std::fmt;
 
-/// Where a task stands, in a [`TaskInfo`](super::TaskInfo).
+/// Where a task stands, in a [`TaskInfo`](crate::dump::TaskInfo) or a [`Stall`](crate::dump::Stall).
 ///
 /// Its `Display` form begins at the call that suspends, and ends with the function that was spawned; `{:#}` is all that there is, the frames of
 /// the library among it. Function names are looked up when it is first shown, and take debug information to be precise.
@@ -19,7 +19,7 @@ const INNER: [&str; 2] = ["multitask::rt::park::", "multitask::rt::fiber::"];
 const ROOT: &str = "multitask::rt::job::";
 
 impl<'a> TaskBacktrace<'a> {
-    pub(super) fn new(trace: &'a Backtrace) -> Self {
+    pub(crate) fn new(trace: &'a Backtrace) -> Self {
         TaskBacktrace(trace)
     }
 

@@ -26,8 +26,6 @@
 //! 2. Who asks does not wait for ever. A worker that has not begun to answer in time is named as such; one that has is
 //!    waited for, as it works for us.
 
-mod trace;
-
 use crate::rt::home::{Errand, Message};
 use crate::rt::portrait::Portrait;
 use crate::rt::scheduler::{Handle, Scheduler};
@@ -41,7 +39,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use crate::rt::portrait::{StackUse, State};
-pub use trace::TaskBacktrace;
+pub use crate::rt::trace::TaskBacktrace;
+pub use crate::rt::watchdog::Stall;
 
 /// How long workers are waited for that do not answer.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -98,6 +97,13 @@ impl Handle {
         drop(tell);
         inquiry.wait(Instant::now().checked_add(patience));
         inquiry.into_dump(caller)
+    }
+}
+
+impl Stall {
+    /// The number of the task.
+    pub fn id(&self) -> TaskId {
+        TaskId::from_number(self.number)
     }
 }
 
