@@ -37,5 +37,8 @@ mod futures {}
 #[doc = include_str!("../docs/guide/multi-core.md")]
 mod multi_core {}
 
+#[doc = include_str!("../docs/guide/debugging.md")]
+mod debugging {}
+
 #[doc = include_str!("../docs/guide/coming-from-multitask.md")]
 mod coming_from_multitask {}

@@ -496,20 +496,22 @@ impl Builder {
         };
         let crew = Arc::new(Crew::new(homes, self.name));
         worker.join(crew.clone(), 0);
-        let watchdog = self
-            .watchdog
-            .map(|allowed| Watchdog::start(orders.sights.clone(), allowed, self.on_stall));
         // The threads that it starts from now on, other than the library's, are where it is.
         let pinned = orders.pin(0);
         mates.join(&crew);
-        let scheduler = Scheduler {
+        let mut scheduler = Scheduler {
             worker: ManuallyDrop::new(worker),
             mates: (self.workers > 1).then_some(mates),
             crew,
-            _watchdog: watchdog.transpose()?,
+            _watchdog: None,
             _not_send: PhantomData,
         };
-        pinned.map(|()| scheduler)
+        pinned?;
+        if let Some(allowed) = self.watchdog {
+            let watchdog = Watchdog::start(orders.sights, allowed, self.on_stall)?;
+            scheduler._watchdog = Some(watchdog);
+        }
+        Ok(scheduler)
     }
 }
 

@@ -13,10 +13,10 @@ use std::fmt;
 #[derive(Clone, Copy)]
 pub struct TaskBacktrace<'a>(&'a Backtrace);
 
-/// Frames up to the last of these come after the call that suspends.
-const INNER: [&str; 2] = ["multitask::rt::park::", "multitask::rt::fiber::"];
-/// The first of these calls the function that was spawned.
-const ROOT: &str = "multitask::rt::job::";
+/// Frames up to the last one of these come after the call that suspends.
+const INNER: [&str; 2] = ["park", "fiber"];
+/// The first one of this calls the function that was spawned.
+const ROOT: &str = "job";
 
 impl<'a> TaskBacktrace<'a> {
     pub(crate) fn new(trace: &'a Backtrace) -> Self {
@@ -46,29 +46,42 @@ impl fmt::Debug for TaskBacktrace<'_> {
 
 /// The frames between those of the library.
 fn own_frames(text: &str) -> &str {
-    let frames: Vec<(usize, &str)> = frames(text).collect();
-    let root = frames
+    let starts: Vec<usize> = starts(text).collect();
+    let ends = starts.iter().skip(1).copied().chain([text.len()]);
+    let frames: Vec<&str> = starts
         .iter()
-        .position(|(_, function)| function.contains(ROOT))
-        .unwrap_or(frames.len());
-    let inner = frames[..root]
-        .iter()
-        .rposition(|(_, function)| INNER.iter().any(|inner| function.contains(inner)));
-    let first = inner.map_or(0, |inner| inner + 1);
-    let start = frames.get(first).map_or(0, |(start, _)| *start);
-    let end = frames.get(root).map_or(text.len(), |(start, _)| *start);
+        .zip(ends)
+        .map(|(start, end)| &text[*start..end])
+        .collect();
+    let root = frames.iter().position(|frame| is_of(frame, ROOT));
+    let root = root.unwrap_or(frames.len());
+    let is_inner = |frame: &&str| INNER.iter().any(|module| is_of(frame, module));
+    let first = frames[..root].iter().rposition(is_inner);
+    let first = first.map_or(0, |inner| inner + 1);
+    let start = starts.get(first).copied().unwrap_or(0);
+    let end = starts.get(root).copied().unwrap_or(text.len());
     text[start..end].trim_end()
 }
 
-/// Where each frame begins, and its function.
-fn frames(text: &str) -> impl Iterator<Item = (usize, &str)> {
+/// Whether a frame is of that module of `rt`. Of a function that was inlined the debug information may know the file, and the name
+/// without its modules.
+fn is_of(frame: &str, module: &str) -> bool {
+    let folder = file!()
+        .strip_suffix("trace.rs")
+        .expect("the name of this file");
+    frame.contains(&format!("multitask::rt::{module}::"))
+        || frame.contains(&format!("{folder}{module}.rs:"))
+}
+
+/// Where each frame begins.
+fn starts(text: &str) -> impl Iterator<Item = usize> + '_ {
     let mut start = 0;
     text.split_inclusive('\n').filter_map(move |line| {
         let this = start;
         start += line.len();
-        let (number, function) = line.split_once(": ")?;
+        let (number, _function) = line.split_once(": ")?;
         number.trim().parse::<u32>().ok()?;
-        Some((this, function.trim_end()))
+        Some(this)
     })
 }
 
@@ -98,6 +111,21 @@ mod tests {
         assert_eq!(lines[2], "   5: program::waits: here");
         assert_eq!(lines[4], "             at /program/main.rs:7:9");
         assert_eq!(lines.len(), 5);
+    }
+
+    #[test]
+    fn functions_that_were_inlined_are_known_by_their_files() {
+        let folder = file!().strip_suffix("trace.rs").unwrap();
+        let text = format!(
+            "   0: above<..>\n             at ./{folder}fiber.rs:50:9
+   1: wait\n             at ./{folder}park.rs:9:9
+   2: park\n             at ./src/task/parking.rs:20:5
+   3: main\n             at ./src/main.rs:7:9
+   4: run<fn()>\n             at ./{folder}job.rs:114:18\n"
+        );
+        let lines: Vec<_> = own_frames(&text).lines().collect();
+        assert_eq!((lines[0], lines[2]), ("   2: park", "   3: main"));
+        assert_eq!(lines.len(), 4);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::header::{title, Header};
 use super::home::idle;
 use super::trace::TaskBacktrace;
 use crate::error::report;
+use crate::sys::thread::unpin;
 use std::backtrace::Backtrace;
 use std::fmt;
 use std::io;
@@ -237,6 +238,8 @@ impl Drop for Watchdog {
 
 impl Lookout {
     fn look_on(&self) {
+        // A worker that is pinned has started it.
+        unpin();
         while !self.wait() {
             self.tell();
         }
