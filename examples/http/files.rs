@@ -51,58 +51,57 @@ impl Files {
     /// another thread does it.
     pub fn find(&self, path: &str, is_wanted: bool) -> Result<Found, Status> {
         let names = names(path).ok_or(Status::NOT_FOUND)?;
-        let found = task::blocking(|| self.open(&names, path.ends_with('/'), is_wanted));
-        found.map_err(|error| match error.kind() {
-            ErrorKind::NotFound
-            | ErrorKind::NotADirectory
-            | ErrorKind::PermissionDenied
-            | ErrorKind::InvalidFilename => Status::NOT_FOUND,
-            _ => match error.raw_os_error() {
-                Some(libc::ELOOP) => Status::NOT_FOUND,
-                Some(libc::EMFILE | libc::ENFILE) => Status::UNAVAILABLE,
-                _ => Status::SERVER_ERROR,
-            },
-        })
+        task::blocking(|| self.open(&names, path.ends_with('/'), is_wanted))
     }
 
-    fn open(&self, names: &[Vec<u8>], is_folder: bool, is_wanted: bool) -> io::Result<Found> {
+    fn open(&self, names: &[Vec<u8>], is_folder: bool, is_wanted: bool) -> Result<Found, Status> {
+        let path = self.resolve(names, is_folder).ok_or(Status::NOT_FOUND)?;
+        let kind = fs::metadata(&path).map_err(|_| Status::NOT_FOUND)?;
+        if kind.is_dir() && !is_folder {
+            return Ok(Found::Folder(encoded(names)));
+        }
+        if !kind.is_file() {
+            return Err(Status::NOT_FOUND);
+        }
+        let file = File::open(&path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound | ErrorKind::PermissionDenied => Status::NOT_FOUND,
+            _ => Status::UNAVAILABLE, // most likely there is no descriptor left
+        })?;
+        let opened = Opened::new(file, content_type(&path), is_wanted);
+        opened.map(Found::File).map_err(|_| Status::SERVER_ERROR)
+    }
+
+    /// Invariants 1 and 2.
+    fn resolve(&self, names: &[Vec<u8>], is_folder: bool) -> Option<PathBuf> {
         let mut path = self.root.clone();
         path.extend(names.iter().map(|name| OsStr::from_bytes(name)));
         if is_folder {
             path.push("index.html");
         }
-        let path = path.canonicalize()?;
-        let inside = path
-            .strip_prefix(&self.root)
-            .map_err(|_| ErrorKind::NotFound)?;
-        if inside.components().any(is_hidden) {
-            return Err(ErrorKind::NotFound.into()); // by a link
-        }
-        let kind = fs::metadata(&path)?;
-        if kind.is_dir() && !is_folder {
-            return Ok(Found::Folder(encoded(names)));
-        }
-        if !kind.is_file() {
-            return Err(ErrorKind::NotFound.into());
-        }
-        let mut file = File::open(&path)?;
+        let path = path.canonicalize().ok()?;
+        let inside = path.strip_prefix(&self.root).ok()?;
+        let is_shown = !inside.components().any(is_hidden); // a link may lead to what is
+        is_shown.then_some(path)
+    }
+}
+
+impl Opened {
+    fn new(mut file: File, content_type: &'static str, is_wanted: bool) -> io::Result<Opened> {
         let kind = file.metadata()?; // of what was opened
         let mut beginning = Vec::new();
         if is_wanted {
             let first = kind.len().min(PIECE as u64);
             (&mut file).take(first).read_to_end(&mut beginning)?;
         }
-        Ok(Found::File(Opened {
-            content_type: content_type(&path),
+        Ok(Opened {
             length: kind.len(),
             modified: kind.modified().ok(),
+            content_type,
             file,
             beginning,
-        }))
+        })
     }
-}
 
-impl Opened {
     /// Reads more of it, at most a piece: at most `left`. Suspends, as [`Files::find`].
     ///
     /// # Errors
