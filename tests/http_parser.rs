@@ -506,6 +506,10 @@ fn scraps() -> impl Strategy<Value = Vec<u8>> {
             "\r", "\n", "\r\n", "0", "3", "f", "F0", ";", " ", "\t", "x", "-1", "+1", "0x1", "\0", "10000000000000000",
             "fffffffffffffffff", "ffffffffffffffff\r\n", "\u{7f}", "abc",
         ][..]).prop_map(|text| text.into()),
+        1 => select(&[
+            // Ends of lines that are none.
+            "0\n\r\n", "0\r\n\n", "0\n\n", "1\nx\r\n", "1\r\nx\n", "1\r\nx\r", "1\rx\r\n", "1;a\nx\r\n", "0\r\nA: b\n\r\n", "0\r\nA: b\r\r\n",
+        ][..]).prop_map(|text| text.into()),
     ];
     vec(scrap, 0..8).prop_map(|scraps| scraps.concat())
 }
