@@ -19,6 +19,9 @@ mod unwinding {}
 #[doc = include_str!("../docs/guide/sockets.md")]
 mod sockets {}
 
+#[doc = include_str!("../docs/guide/http-and-tls.md")]
+mod http_and_tls {}
+
 #[doc = include_str!("../docs/guide/files.md")]
 mod files {}
 
@@ -33,6 +36,9 @@ mod futures {}
 
 #[doc = include_str!("../docs/guide/multi-core.md")]
 mod multi_core {}
+
+#[doc = include_str!("../docs/guide/debugging.md")]
+mod debugging {}
 
 #[doc = include_str!("../docs/guide/coming-from-multitask.md")]
 mod coming_from_multitask {}

@@ -39,6 +39,7 @@ mod shutdown;
 #[allow(unsafe_code)]
 mod sys;
 
+pub mod dump;
 pub mod fs;
 #[allow(unsafe_code)]
 pub mod future;

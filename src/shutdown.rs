@@ -6,8 +6,9 @@
 //!    little, and named then.
 
 use crate::rt::home::{Errand, Message};
+use crate::rt::portrait::Portrait;
 use crate::rt::scheduler::Handle;
-use crate::rt::worker::{with_local, with_running, Left, Worker};
+use crate::rt::worker::{with_local, with_running, Worker};
 use crate::sync::mpsc::{channel, Sender};
 use crate::sync::Event;
 use crate::task::{current, TaskId};
@@ -109,7 +110,7 @@ impl Handle {
     }
 }
 
-fn errand(number: usize, tell: Sender<(usize, Vec<Left>)>) -> Box<Errand> {
+fn errand(number: usize, tell: Sender<(usize, Vec<Portrait>)>) -> Box<Errand> {
     Box::new(Box::new(move || {
         if let Some(left) = with_running(Worker::left) {
             // Who asks may have given up.
@@ -160,7 +161,7 @@ impl Error for Unfinished {}
 
 /// A task that has not ended; see [`Unfinished`].
 #[derive(Debug)]
-pub struct UnfinishedTask(Left);
+pub struct UnfinishedTask(Portrait);
 
 impl UnfinishedTask {
     /// Its name, if it has one.
@@ -180,7 +181,7 @@ impl UnfinishedTask {
 
     /// What it waits for, in words.
     pub fn waits_for(&self) -> &'static str {
-        self.0.why
+        self.0.waits_for()
     }
 }
 

@@ -41,6 +41,10 @@ fn main() {
         ),
         case!(a_task_that_joins_itself_is_reported, Running::succeeds),
         case!(
+            who_looks_on_does_not_stand_in_the_way_of_a_report,
+            Running::succeeds
+        ),
+        case!(
             tasks_of_every_worker_are_in_the_report_of_a_deadlock,
             Running::succeeds
         ),
@@ -338,6 +342,21 @@ fn an_end_on_another_worker_is_not_taken_for_a_deadlock() {
         assert_eq!(scheduler.run(), Ok(()));
         scheduler.spawn_on(1, task::park);
     }
+}
+
+fn who_looks_on_does_not_stand_in_the_way_of_a_report() {
+    let builder = Scheduler::builder().trace_waits(true);
+    let scheduler = builder.watchdog(Duration::from_secs(3600)).build().unwrap();
+    named("stuck").spawn_on(&scheduler, task::park).unwrap();
+    let deadlock = scheduler.run().unwrap_err().to_string();
+    // The task is still there, and a dump tells the same of it.
+    let dump = scheduler.dump();
+    let line = deadlock.lines().nth(1).unwrap();
+    assert!(
+        dump.to_string().contains(line.trim()),
+        "{line} is missing in {dump}"
+    );
+    assert!(dump.tasks()[0].backtrace().is_some());
 }
 
 fn a_task_that_joins_itself_is_reported() {

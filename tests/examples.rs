@@ -3,17 +3,17 @@
 //! `cargo test` builds them beside this test. Nothing sleeps: a server is ready when it says so, and a program that has
 //! not ended after [`PATIENCE`] is killed, which ends every wait for it.
 
+mod programs;
+
+use programs::{example, text, Program, Server, PATIENCE};
 use socket2::SockRef;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
-
-const PATIENCE: Duration = Duration::from_secs(120);
 
 // ---- printers and parent_child ----
 
@@ -73,7 +73,7 @@ fn a_game_of_one_is_refused() {
 #[test]
 fn an_interrupted_server_runs_its_destructors_and_ends_well() {
     for signal in ["INT", "TERM"] {
-        let server = Server::start();
+        let server = echoing(&[]);
         let mut idle = TcpStream::connect(&server.addr).unwrap(); // still connected when the signal comes
         assert_eq!(echoed(&mut idle, b"ping"), b"ping");
         let mut other = TcpStream::connect(&server.addr).unwrap();
@@ -91,7 +91,7 @@ fn an_interrupted_server_runs_its_destructors_and_ends_well() {
 #[test]
 fn a_server_told_to_end_waits_for_its_connections_until_it_is_told_again() {
     for signal in ["INT", "TERM"] {
-        let mut server = Server::echoing(&["--grace", "3600"]);
+        let mut server = echoing(&["--grace", "3600"]);
         let mut clients = [(); 3].map(|()| TcpStream::connect(&server.addr).unwrap());
         for client in &mut clients {
             assert_eq!(echoed(client, b"before"), b"before");
@@ -118,7 +118,7 @@ fn a_server_told_to_end_waits_for_its_connections_until_it_is_told_again() {
 #[test]
 fn a_server_cuts_connections_off_when_their_grace_is_over() {
     for grace in ["0", "0.1"] {
-        let server = Server::echoing(&["--grace", grace, "--workers", "1"]);
+        let server = echoing(&["--grace", grace, "--workers", "1"]);
         let mut clients = [(); 2].map(|()| TcpStream::connect(&server.addr).unwrap());
         for client in &mut clients {
             assert_eq!(echoed(client, b"before"), b"before");
@@ -137,7 +137,7 @@ fn a_server_cuts_connections_off_when_their_grace_is_over() {
 
 #[test]
 fn a_server_at_its_limit_serves_the_next_client_when_one_leaves() {
-    let server = Server::echoing(&["--max-connections", "1"]);
+    let server = echoing(&["--max-connections", "1"]);
     let mut first = TcpStream::connect(&server.addr).unwrap();
     assert_eq!(echoed(&mut first, b"first"), b"first");
     let mut second = TcpStream::connect(&server.addr).unwrap();
@@ -173,7 +173,7 @@ fn a_server_refuses_options_that_it_does_not_know() {
 
 #[test]
 fn a_reset_connection_ends_its_own_task_only() {
-    let server = Server::start();
+    let server = echoing(&[]);
     let mut other = TcpStream::connect(&server.addr).unwrap();
     assert_eq!(echoed(&mut other, b"before"), b"before");
 
@@ -189,7 +189,7 @@ fn a_reset_connection_ends_its_own_task_only() {
 #[test]
 #[cfg(target_os = "linux")] // `prlimit` is
 fn a_server_without_descriptors_serves_again_when_one_is_free() {
-    let server = Server::start();
+    let server = echoing(&[]);
     let pid = server.program.id().to_string();
     let open = |fd: &u32| Path::new(&format!("/proc/{pid}/fd/{fd}")).is_symlink();
     let second_free = (0..).filter(|fd| !open(fd)).nth(1).unwrap();
@@ -302,7 +302,7 @@ fn a_client_says_how_many_datagrams_were_not_answered() {
 
 #[test]
 fn a_megabyte_comes_back_through_the_client_byte_for_byte() {
-    let server = Server::start();
+    let server = echoing(&[]);
     let sent: Vec<u8> = (0..1_u32 << 20)
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
         .collect();
@@ -312,7 +312,7 @@ fn a_megabyte_comes_back_through_the_client_byte_for_byte() {
 
 #[test]
 fn what_has_no_newline_comes_back_before_the_input_ends() {
-    let server = Server::start();
+    let server = echoing(&[]);
     let mut client = Program::start("echo_client", &[&server.addr]);
     let mut stdin = client.child.stdin.take().unwrap();
     let mut answer = [0; 3];
@@ -332,7 +332,7 @@ fn what_has_no_newline_comes_back_before_the_input_ends() {
 
 #[test]
 fn the_client_ends_with_the_server_while_its_input_is_open() {
-    let server = Server::start();
+    let server = echoing(&[]);
     let mut client = Program::start("echo_client", &[&server.addr]);
     let mut stdin = client.child.stdin.take().unwrap();
     stdin.write_all(b"x").unwrap();
@@ -647,19 +647,6 @@ fn more_tasks_than_the_address_space_holds_are_refused_in_words() {
 
 // ---- running them ----
 
-/// Where cargo puts the example beside this test.
-fn example(name: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let profile = test.parent().and_then(|deps| deps.parent()).unwrap();
-    let path = profile.join("examples").join(name);
-    // Asked for this test alone, cargo builds no examples.
-    assert!(
-        path.exists(),
-        "{path:?} is not there: `cargo build --examples` makes it"
-    );
-    path
-}
-
 /// A path for a Unix socket, where nothing is.
 fn socket_file(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("multitask-{name}-{}", std::process::id()))
@@ -673,10 +660,6 @@ fn successful(name: &str, args: &[&str]) -> (String, String) {
         text(&output.stdout).to_owned(),
         text(&output.stderr).to_owned(),
     )
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
 }
 
 /// Sends `message` and reads as much.
@@ -700,141 +683,7 @@ fn through_client(addr: &str, input: &[u8]) -> Vec<u8> {
     output.stdout
 }
 
-/// A running `echo_server`, or another.
-struct Server {
-    program: Program,
-    stdout: BufReader<ChildStdout>,
-    addr: String,
-    /// All of them, the first one included.
-    addrs: Vec<String>,
-}
-
-impl Server {
-    /// Returns when it listens.
-    fn start() -> Server {
-        Server::listening("echo_server", &["127.0.0.1:0"])
-    }
-
-    /// The same with options.
-    fn echoing(options: &[&str]) -> Server {
-        Server::started("echo_server", options, &["127.0.0.1:0"])
-    }
-
-    /// The same of any example that says where it listens, at each of these addresses.
-    fn listening(name: &str, at: &[&str]) -> Server {
-        Server::started(name, &[], at)
-    }
-
-    fn started(name: &str, options: &[&str], at: &[&str]) -> Server {
-        let mut program = Program::start(name, &[options, at].concat());
-        let mut stdout = BufReader::new(program.child.stdout.take().unwrap());
-        let addr = |_: &&str| {
-            let mut line = String::new();
-            stdout.read_line(&mut line).unwrap();
-            let addr = line.strip_prefix("listening on ");
-            addr.unwrap_or_else(|| panic!("{line:?}"))
-                .trim_end()
-                .to_owned()
-        };
-        let addrs: Vec<_> = at.iter().map(addr).collect();
-        Server {
-            program,
-            stdout,
-            addr: addrs[0].clone(),
-            addrs,
-        }
-    }
-
-    /// The next line that it writes to standard error.
-    fn complaint(&mut self) -> String {
-        let mut line = Vec::new();
-        let stderr = self.program.child.stderr.as_mut().unwrap();
-        while line.last() != Some(&b'\n') {
-            let mut byte = [0];
-            stderr.read_exact(&mut byte).unwrap(); // one by one: the rest is for others
-            line.extend(byte);
-        }
-        String::from_utf8(line).unwrap()
-    }
-
-    fn send(&self, signal: &str) {
-        let pid = self.program.id().to_string();
-        let sent = Command::new("kill").args(["-s", signal, &pid]).status();
-        assert!(sent.unwrap().success());
-    }
-
-    /// Sends a signal, upon which it must succeed; returns its last words.
-    fn stop(self, signal: &str) -> String {
-        self.end(signal).0
-    }
-
-    /// As `stop`, with what it wrote to standard error all along.
-    fn end(mut self, signal: &str) -> (String, String) {
-        self.send(signal);
-        let last_words = io::read_to_string(self.stdout).unwrap();
-        let output = self.program.finish();
-        assert!(output.status.success(), "{output:?}");
-        (last_words, text(&output.stderr).to_owned())
-    }
-}
-
-/// A child process with pipes, which is killed when it is dropped or lasts too long.
-struct Program {
-    child: Child,
-    /// Dropping it ends the watch.
-    _watched: Sender<()>,
-}
-
-impl Program {
-    fn start(name: &str, args: &[&str]) -> Program {
-        Program::from(Command::new(example(name)).args(args))
-    }
-
-    fn from(command: &mut Command) -> Program {
-        let pipes = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let child = pipes
-            .spawn()
-            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let (_watched, watch) = mpsc::channel();
-        let pid = child.id().to_string();
-        thread::spawn(move || {
-            if watch.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
-                let _gone = Command::new("kill").args(["-s", "KILL", &pid]).status();
-            }
-        });
-        Program { child, _watched }
-    }
-
-    fn id(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Waits for its end; the output is what has not been read of it. Its input ends, unless it was taken out.
-    fn finish(&mut self) -> Output {
-        drop(self.child.stdin.take());
-        let (stdout, stderr) = (self.child.stdout.take(), self.child.stderr.take());
-        let rest = |pipe: &mut dyn Read| {
-            let mut rest = Vec::new();
-            pipe.read_to_end(&mut rest).unwrap();
-            rest
-        };
-        thread::scope(|scope| {
-            let stderr = scope.spawn(|| stderr.map_or(Vec::new(), |mut pipe| rest(&mut pipe)));
-            Output {
-                stdout: stdout.map_or(Vec::new(), |mut pipe| rest(&mut pipe)),
-                stderr: stderr.join().unwrap(),
-                status: self.child.wait().unwrap(),
-            }
-        })
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ended = self.child.kill();
-        let _status = self.child.wait();
-    }
+/// An `echo_server`.
+fn echoing(options: &[&str]) -> Server {
+    Server::started("echo_server", options, &["127.0.0.1:0"])
 }

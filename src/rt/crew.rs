@@ -201,7 +201,7 @@ impl Crew {
         self.manned.load(Ordering::Relaxed)
     }
 
-    pub(super) fn has_begun(&self) -> bool {
+    pub(crate) fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Acquire)
     }
 

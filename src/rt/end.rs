@@ -36,7 +36,7 @@ impl Header {
     #[inline]
     pub(super) fn run_to_end(&'static self) -> bool {
         // Who cancels it from elsewhere sends a message, which may come after somebody has taken the task.
-        let cancelled = self.cancelled.get() || self.was_sent_cancel();
+        let cancelled = self.is_cancelled() || self.was_sent_cancel();
         self.run_or_refuse(cancelled.then_some(JoinError::Cancelled))
     }
 

@@ -58,6 +58,15 @@ impl Switch {
         (base, base.wrapping_sub(above as usize))
     }
 
+    /// Calls `f` on the stack of whoever resumed the fiber that is running.
+    ///
+    /// # Safety
+    /// Invariant 3; and `f` does not suspend.
+    pub(crate) unsafe fn above<R: Send>(self, f: impl FnOnce() -> R + Send) -> R {
+        // SAFETY: by invariant 3 the yielder lies in a frame of this stack, below ours.
+        unsafe { (*self.0).on_parent_stack(f) }
+    }
+
     /// Suspends the fiber that is running until it is resumed.
     ///
     /// # Safety

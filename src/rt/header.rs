@@ -33,7 +33,8 @@ use crate::base::slab::Slab;
 use std::cell::{Cell, UnsafeCell};
 use std::panic::{Location, RefUnwindSafe};
 use std::ptr;
-use std::sync::atomic;
+use std::sync::{atomic, OnceLock};
+use std::time::{Duration, Instant};
 
 /// See the head of this file.
 #[repr(C, align(64))]
@@ -52,8 +53,8 @@ pub(crate) struct Header {
     pub(super) aside: Cell<u16>,
     /// The fiber lives in the header (or did until it was resumed): the task has been suspended at least once.
     pub(super) housed: Cell<bool>,
-    /// Cancelling was asked for.
-    pub(super) cancelled: Cell<bool>,
+    /// What the task is to look at before it goes on as if nothing were: see `News`. Nothing, as a rule.
+    news: Cell<u8>,
     /// Epoch and state of the wait that the owner is in; only `waiter` knows its layout.
     pub(super) word: AtomicU64,
     /// The worker that the task runs on, marked if that is not settled: see invariant 5. For a plain thread: that of its
@@ -95,6 +96,8 @@ pub(crate) struct Header {
     pub(super) group: Cell<*const ()>,
     /// The thread to unpark, if this is a plain thread's.
     pub(super) thread: UnsafeCell<Option<Thread>>,
+    /// When the wait that it is in began, as a [`moment`]; of a traced task.
+    since: Cell<u64>,
     /// The closure, then its result.
     pub(super) payload: Payload,
 }
@@ -227,6 +230,28 @@ impl Why {
     }
 }
 
+/// `task 'name' (#id)`, as every message of the library names a task.
+pub(super) fn title(name: Option<&str>, id: u64) -> String {
+    format!("task '{}' (#{id})", name.unwrap_or("<unnamed>"))
+}
+
+/// Bits of `news`. One byte, so that whoever has none goes on after one look at it.
+#[derive(Clone, Copy)]
+enum News {
+    /// Cancelling was asked for.
+    Cancelled = 1,
+    /// The task was not woken, but is asked to show itself; see `park`.
+    Pose = 2,
+    /// It remembers when its waits begin. It is no news, but a wait that has to prepare that is not one of the brief ones.
+    Traced = 4,
+}
+
+/// Nanoseconds since the first such question.
+fn moment() -> u64 {
+    static FIRST: OnceLock<Instant> = OnceLock::new();
+    FIRST.get_or_init(Instant::now).elapsed().as_nanos() as u64
+}
+
 /// Set in `home` while the task is up for grabs,
 const UP: usize = 1;
 /// or on its way to where it will be.
@@ -262,7 +287,7 @@ impl Default for Header {
             housed: Cell::new(false),
             switch: Cell::new(Switch::none()),
             whereabouts: Cell::new(0),
-            cancelled: Cell::new(false),
+            news: Cell::new(0),
             cancel_sent: AtomicBool::new(false),
             aside: Cell::new(0),
             seat: Cell::new(0),
@@ -282,6 +307,7 @@ impl Default for Header {
             belongings: atomic::AtomicPtr::new(ptr::null_mut()),
             group: Cell::new(ptr::null()),
             thread: UnsafeCell::new(None),
+            since: Cell::new(0),
             payload: Payload::new(),
         }
     }
@@ -400,7 +426,7 @@ impl Header {
     #[inline]
     fn init(&self, home: Option<&'static Home<Header>>, id: u64, birth: Birth, refs: u32) {
         self.set_home(home);
-        self.cancelled.set(false);
+        self.news.set(0);
         self.cancel_sent.store(false, Ordering::Relaxed);
         self.deaf.set(false);
         self.raised.reset();
@@ -506,13 +532,9 @@ impl Header {
         self.place.get().expect("a header in use")
     }
 
-    /// `task 'name' (#id)`, as every message of the library names a task.
+    /// See [`title`].
     pub(crate) fn title(&self) -> String {
-        format!(
-            "task '{}' (#{})",
-            self.name().unwrap_or("<unnamed>"),
-            self.id()
-        )
+        title(self.name(), self.id())
     }
 
     pub(crate) fn is_thread(&self) -> bool {
@@ -625,9 +647,65 @@ impl Header {
         taken
     }
 
+    // ---- news ----
+
+    /// Whether there is nothing to look at; for the home thread.
+    #[inline(always)]
+    pub(super) fn is_without_news(&self) -> bool {
+        self.news.get() == 0
+    }
+
     /// Whether cancelling was asked for; for the home thread.
+    #[inline]
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.cancelled.get()
+        self.has(News::Cancelled)
+    }
+
+    /// Cancelling is asked for; by the home thread, or by who has the task for himself.
+    pub(super) fn set_cancelled(&self) {
+        self.add(News::Cancelled);
+    }
+
+    /// When it is resumed next it is to show itself, and to stand still again; by the home thread.
+    pub(super) fn ask_to_pose(&self) {
+        self.add(News::Pose);
+    }
+
+    /// Whether it was asked to, since the last time; for the task.
+    pub(super) fn was_asked_to_pose(&self) -> bool {
+        let asked = self.has(News::Pose);
+        if asked {
+            self.news.set(self.news.get() & !(News::Pose as u8));
+        }
+        asked
+    }
+
+    /// From now on it remembers when its waits begin, and is in one since now; by the home thread.
+    pub(super) fn trace(&self) {
+        self.add(News::Traced);
+        self.since.set(moment());
+    }
+
+    /// A wait begins; for the task.
+    pub(super) fn note_wait(&self) {
+        if self.has(News::Traced) {
+            self.since.set(moment());
+        }
+    }
+
+    /// For how long it has been waiting, if it does and was [traced](Header::trace); for the home thread.
+    pub(super) fn waited(&self) -> Option<Duration> {
+        let nanos = moment().saturating_sub(self.since.get());
+        self.has(News::Traced).then(|| Duration::from_nanos(nanos))
+    }
+
+    #[inline(always)]
+    fn has(&self, news: News) -> bool {
+        self.news.get() & news as u8 != 0
+    }
+
+    fn add(&self, news: News) {
+        self.news.set(self.news.get() | news as u8);
     }
 
     /// What the task will run.
@@ -794,6 +872,24 @@ impl Home<Header> {
             unsafe { self.line_up(task) };
         }
         kept
+    }
+
+    /// Calls `look` with a task that may be up for grabs here, and is not while that goes on; not, if another has taken it.
+    ///
+    /// Who found it gone meanwhile may lie down: the caller has to tell those who would take it.
+    ///
+    /// # Safety
+    /// The caller is the home thread, has the entry from its ring, and the ring does not change meanwhile.
+    pub(super) unsafe fn look_at_free(
+        &self,
+        task: &'static Header,
+        look: impl FnOnce(&'static Header),
+    ) {
+        if self.claim(task) {
+            look(task);
+            // Release, as in `put_up`.
+            task.home.store(marked(self), Ordering::Release);
+        }
     }
 
     /// A header that is nobody's.

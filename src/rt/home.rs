@@ -336,6 +336,11 @@ impl<T: 'static> Home<T> {
         }
     }
 
+    /// How many may still be put before all others in this pass.
+    pub(super) fn jumps_left(&self) -> u32 {
+        self.jumps.get()
+    }
+
     /// How many have been put before all others of `jumps` that might have been.
     pub(super) fn jumped(&self, jumps: u32) -> u32 {
         jumps.saturating_sub(self.jumps.get())

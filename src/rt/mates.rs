@@ -7,13 +7,12 @@
 use super::crew::Crew;
 use super::header::Header;
 use super::home::Home;
+use super::orders::Orders;
 use super::worker::Worker;
-use crate::sys::thread::pin;
 use std::io;
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 /// See the head of this file.
 pub(super) struct Mates(Vec<Mate>);
@@ -21,30 +20,6 @@ pub(super) struct Mates(Vec<Mate>);
 struct Mate {
     thread: thread::JoinHandle<()>,
     enlist: Sender<Arc<Crew>>,
-}
-
-/// What a mate has to know for its worker.
-#[derive(Clone)]
-pub(super) struct Orders {
-    pub(super) stack_size: u32,
-    pub(super) spin: Duration,
-    /// What the names of the threads begin with.
-    pub(super) name: Option<Box<str>>,
-    /// The processors that the workers are pinned to, in turn; none if they are not.
-    pub(super) processors: Vec<usize>,
-}
-
-impl Orders {
-    /// Pins the calling thread, if the workers are to be pinned.
-    ///
-    /// # Errors
-    /// The system refuses it.
-    pub(super) fn pin(&self, number: usize) -> io::Result<()> {
-        match self.processors.len() {
-            0 => Ok(()),
-            count => pin(self.processors[number % count]),
-        }
-    }
 }
 
 impl Mates {
@@ -97,7 +72,7 @@ fn serve(
 ) {
     let made = orders
         .pin(number)
-        .and_then(|()| Worker::new(orders.stack_size, orders.spin));
+        .and_then(|()| Worker::new(orders, number));
     let worker = match made {
         Ok(worker) => worker,
         // Who has started us waits for it.

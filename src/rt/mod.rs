@@ -12,6 +12,7 @@ mod defiance;
 pub(crate) mod park;
 
 mod mates;
+mod orders;
 
 pub(crate) mod worker;
 
@@ -30,7 +31,9 @@ mod aside;
 mod bias;
 mod end;
 pub(crate) mod group;
+pub(crate) mod portrait;
 pub(crate) mod waiter;
+pub(crate) mod watchdog;
 
 pub(crate) mod pledge;
 
@@ -58,3 +61,4 @@ pub(crate) mod clock;
 mod fiber;
 mod overflow;
 mod stack;
+pub(crate) mod trace;

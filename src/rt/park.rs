@@ -13,6 +13,9 @@
 //! 4. A plain thread parks as well. If it waits for a task of a scheduler of its own it runs that one meanwhile, else its
 //!    default scheduler if that has tasks; if neither, it blocks.
 //! 5. Code of the user's that runs while something of ours is locked cannot wait: see [`bound`].
+//! 6. A task is resumed for two reasons: its wait is over, or it is to show where it stands (see `pose`). The second is no
+//!    end of a wait: its waiter is left as it is, whoever wins it meanwhile makes the task ready as ever, and the task
+//!    stands still again before it is that one's turn.
 
 use super::fiber::Switch;
 use super::header::{Cx, Header, Why, CX};
@@ -24,6 +27,7 @@ use super::waiter::Waiter;
 use super::worker::{with_default, with_local, with_running, BUDGET};
 use crate::base::shared::{thread, Ordering};
 use crate::error::{Cancelled, Deadlock, Timeout};
+use std::backtrace::Backtrace;
 use std::io;
 use std::ptr;
 use std::time::Instant;
@@ -113,11 +117,13 @@ pub(crate) fn park(waiter: Waiter, deadline: Option<Instant>, why: Why, mode: Mo
         me.whereabouts.set(here());
         // SAFETY: it is the switch of the task that runs.
         unsafe { me.switch.get().suspend() };
-        if waiter.was_woken() {
+        // Who was not woken was cancelled, or is to show itself.
+        if me.is_without_news() {
+            debug_assert!(waiter.was_woken());
             me.why.set(Why::Nothing);
             return Outcome::Woken;
         }
-        return Wait::bare(waiter).decide(me);
+        return Wait::bare(waiter).end();
     }
     match Wait::begin(waiter, deadline, why, mode) {
         Step::Suspend(switch, wait) => {
@@ -139,8 +145,8 @@ pub(crate) fn yield_now() {
         task.whereabouts.set(here());
         // SAFETY: it is the switch of the task that runs.
         unsafe { task.switch.get().suspend() };
-        if task.cancelled.get() || task.scopes.limit().is_some() {
-            interrupt_if_due(task);
+        if !task.is_without_news() || task.scopes.limit().is_some() {
+            see_news(task);
         }
     } else {
         yield_thread();
@@ -166,6 +172,38 @@ fn yield_thread() {
         thread::yield_now();
     }
     interrupt_if_due(me());
+}
+
+/// If the task, which was resumed, was only asked to show itself, it does, and stands still again.
+///
+/// Where it stands is taken down on the stack of who resumed it: its own may be full.
+#[cold]
+#[inline(never)]
+fn pose(me: &Header) {
+    while me.was_asked_to_pose() {
+        let switch = me.switch.get();
+        // SAFETY: it is the switch of the task that runs, and what is called there neither suspends nor knows of tasks.
+        let trace = unsafe { switch.above(Backtrace::force_capture) };
+        with_running(|worker| worker.keep_pose(trace));
+        // SAFETY: as above.
+        unsafe { switch.suspend() };
+    }
+}
+
+/// There are news for a task that is about to wait; whether it is cancelled.
+#[cold]
+#[inline(never)]
+fn see_news_first(me: &Header) -> bool {
+    me.note_wait();
+    is_cancelled(me)
+}
+
+/// There are news for a task that has yielded.
+#[cold]
+#[inline(never)]
+fn see_news(me: &Header) {
+    pose(me);
+    interrupt_if_due(me);
 }
 
 /// Raises what is due, if it can be raised.
@@ -206,7 +244,7 @@ pub(crate) fn is_due(me: &Header) -> bool {
 }
 
 fn is_cancelled(me: &Header) -> bool {
-    me.cancelled.get() && !me.scopes.shielded()
+    me.is_cancelled() && !me.scopes.shielded()
 }
 
 /// The scope whose time is up.
@@ -331,7 +369,7 @@ impl Header {
         // Of code that is bound there is no task.
         let runs = CX.with(|cx| cx.task.get());
         runs.is_some_and(|task| ptr::eq(task, self))
-            && !self.cancelled.get()
+            && self.is_without_news()
             && self.scopes.is_empty()
             && can_raise()
     }
@@ -360,7 +398,7 @@ impl Wait {
         let raisable = can_raise();
         // Rule 2.
         let deaf = !raisable && mode == Mode::Infallible && is_due(me);
-        let cancelled = !deaf && is_cancelled(me);
+        let cancelled = !me.is_without_news() && see_news_first(me) && !deaf;
         // If it was woken already, that counts, and cancelling is met again at the next wait.
         if cancelled && waiter.retract() {
             // Who catches this and waits again, for ever, still lets others run.
@@ -400,6 +438,9 @@ impl Wait {
     #[inline(never)]
     fn end(self) -> Outcome {
         let me = self.waiter.header();
+        if !me.is_without_news() {
+            pose(me);
+        }
         with_running(|worker| {
             if let Some(timer) = self.timer {
                 worker.disarm(timer);
@@ -425,7 +466,7 @@ impl Wait {
         }
         // The timer ends a wait at the nearer deadline, a canceller before it; a canceller that comes at the same
         // moment loses to the timer here and is met again at the next wait.
-        if !me.deaf.get() && me.cancelled.get() {
+        if !me.deaf.get() && me.is_cancelled() {
             return interrupted(Interrupt::Cancelled, Target::Task, self.raisable);
         }
         match self.limit {

@@ -10,8 +10,10 @@ use super::defiance::{Watch, PAUSE};
 use super::fibers;
 use super::header::{Header, CX};
 use super::home::Message;
-use super::mates::{Mates, Orders};
+use super::mates::Mates;
+use super::orders::Orders;
 use super::reactor::Patience;
+use super::watchdog::{Hook, Sight, Stall, Watchdog};
 use super::worker::{set_default, with_default, with_running, Worker};
 use crate::error::{report, Deadlock};
 use crate::sys::thread::processors;
@@ -76,6 +78,7 @@ pub struct Scheduler {
     /// There until it is dropped.
     mates: Option<Mates>,
     crew: Arc<Crew>,
+    _watchdog: Option<Watchdog>,
     /// A scheduler belongs to its thread.
     _not_send: PhantomData<*mut ()>,
 }
@@ -97,6 +100,9 @@ impl Scheduler {
             workers: 1,
             spin: None,
             pinned: false,
+            traces: false,
+            watchdog: None,
+            on_stall: Hook::default(),
         }
     }
 
@@ -321,6 +327,9 @@ pub struct Builder {
     workers: usize,
     spin: Option<Duration>,
     pinned: bool,
+    traces: bool,
+    watchdog: Option<Duration>,
+    on_stall: Hook,
 }
 
 /// More workers than any machine has processors.
@@ -396,9 +405,62 @@ impl Builder {
         self
     }
 
+    /// Has each task remember since when it waits, for [dumps](crate::dump). It is not remembered unless this is asked for: each
+    /// wait reads the clock then, which takes a task longer than to be switched to and back.
+    ///
+    /// ```
+    /// use multitask::{task, Scheduler};
+    /// use std::time::Duration;
+    ///
+    /// let scheduler = Scheduler::builder().trace_waits(true).build()?;
+    /// scheduler.spawn(|| task::park());
+    /// scheduler.turn(Some(Duration::ZERO))?;
+    /// assert!(scheduler.dump().tasks()[0].waiting_for().is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn trace_waits(mut self, traced: bool) -> Self {
+        self.traces = traced;
+        self
+    }
+
+    /// Has a thread look on, and report each task that goes on for longer than `allowed` without waiting, so that no other task
+    /// of its worker runs: once while it does, and once more, with a backtrace of where it came to wait, when it does no more.
+    /// The report goes to standard error, or to [`on_stall`](Builder::on_stall).
+    ///
+    /// Nobody sights unless this is asked for. A worker that is watched takes some 100 nanoseconds longer to let a task go on, and the
+    /// thread looks four times in the time that is allowed.
+    ///
+    /// ```
+    /// use multitask::Scheduler;
+    /// use std::{sync::mpsc, thread, time::Duration};
+    ///
+    /// let (tell, stalls) = mpsc::channel();
+    /// let scheduler = Scheduler::builder()
+    ///     .watchdog(Duration::from_millis(10))
+    ///     .on_stall(move |stall| tell.send(stall.clone()).unwrap())
+    ///     .build()?;
+    /// scheduler.spawn(move || {
+    ///     let stall = stalls.recv().unwrap(); // std's channel: this blocks the worker until it is reported
+    ///     assert!(!stall.is_over() && stall.lasted() >= Duration::from_millis(10));
+    /// });
+    /// scheduler.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn watchdog(mut self, allowed: Duration) -> Self {
+        self.watchdog = Some(allowed);
+        self
+    }
+
+    /// Sets what is called with each report of the [watchdog](Builder::watchdog), on the thread that looks on, which does not look
+    /// meanwhile.
+    pub fn on_stall(mut self, hook: impl Fn(&Stall) + Send + Sync + 'static) -> Self {
+        self.on_stall = Hook::new(hook);
+        self
+    }
+
     /// # Errors
     /// The process is out of descriptors or threads; `InvalidInput`: the stack size is above 1 GiB, or there are no
-    /// workers, or more than 1,024; `Unsupported`: workers cannot be pinned here.
+    /// workers, or more than 1,024, or a watchdog that allows no time; `Unsupported`: workers cannot be pinned here.
     pub fn build(self) -> io::Result<Scheduler> {
         if self.workers == 0 || self.workers > MOST_WORKERS {
             let message = format!(
@@ -410,6 +472,8 @@ impl Builder {
         let orders = Orders {
             stack_size: fibers::rounded(self.stack_size)?,
             spin: self.spin.unwrap_or_else(default_spin),
+            traces: self.traces,
+            sights: self.sights()?,
             name: self.name.clone(),
             processors: if self.pinned {
                 processors()?
@@ -417,7 +481,7 @@ impl Builder {
                 Vec::new()
             },
         };
-        let worker = Worker::new(orders.stack_size, orders.spin)?;
+        let worker = Worker::new(&orders, 0)?;
         let mut homes = vec![worker.home];
         let mates = match Mates::muster(self.workers - 1, &orders) {
             Ok((mates, theirs)) => {
@@ -435,13 +499,33 @@ impl Builder {
         // The threads that it starts from now on, other than the library's, are where it is.
         let pinned = orders.pin(0);
         mates.join(&crew);
-        let scheduler = Scheduler {
+        let mut scheduler = Scheduler {
             worker: ManuallyDrop::new(worker),
             mates: (self.workers > 1).then_some(mates),
             crew,
+            _watchdog: None,
             _not_send: PhantomData,
         };
-        pinned.map(|()| scheduler)
+        pinned?;
+        if let Some(allowed) = self.watchdog {
+            let watchdog = Watchdog::start(orders.sights, allowed, self.on_stall)?;
+            scheduler._watchdog = Some(watchdog);
+        }
+        Ok(scheduler)
+    }
+}
+
+impl Builder {
+    /// One for each worker, if they are to be watched.
+    fn sights(&self) -> io::Result<Vec<Arc<Sight>>> {
+        match self.watchdog {
+            None => Ok(Vec::new()),
+            Some(Duration::ZERO) => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a watchdog that allows no time would bark without end",
+            )),
+            Some(_) => Ok((0..self.workers).map(|_| Arc::default()).collect()),
+        }
     }
 }
 

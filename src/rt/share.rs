@@ -86,7 +86,7 @@ impl Share {
     #[inline(always)]
     pub(super) fn line_up(&self, task: &'static Header, anywhere: bool) {
         if self.home.closing.get() {
-            task.cancelled.set(true);
+            task.set_cancelled();
         } else if anywhere {
             return self.put_up(task);
         }

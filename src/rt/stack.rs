@@ -562,8 +562,28 @@ impl Budget {
 pub(crate) struct Hit {
     /// The usable bytes of the stack whose slot the address is in.
     pub(crate) usable_size: usize,
+    /// Where that slot ends: its highest address, and one.
+    pub(crate) end: usize,
     /// Whether it is in the guard of that slot, so that touching it faults.
     pub(crate) in_guard: bool,
+}
+
+impl Hit {
+    /// How many bytes of the stack were touched, to whole pages: from the lowest page that has memory up. By whoever has had it
+    /// since its memory was last given to the system. `None` if the system does not say.
+    pub(crate) fn touched(&self) -> Option<usize> {
+        let mut resident = [0_u8; 64];
+        let page = mem::page_size();
+        let start = self.end - self.usable_size;
+        for chunk in (start..self.end).step_by(page * resident.len()) {
+            let pages = resident.len().min((self.end - chunk) / page);
+            mem::resident(chunk as *const u8, &mut resident[..pages]).ok()?;
+            if let Some(first) = resident[..pages].iter().position(|page| page & 1 != 0) {
+                return Some(self.end - (chunk + first * page));
+            }
+        }
+        Some(0)
+    }
 }
 
 /// The slot in which `address` lies, of any pool of this process. Async-signal-safe: loads alone.
@@ -678,9 +698,11 @@ impl Entry {
         if !is_whole || !(start..end).contains(&address) {
             return None;
         }
+        let within = (address - start) % stride;
         Some(Hit {
             usable_size: stride - guard,
-            in_guard: (address - start) % stride < guard,
+            end: address - within + stride,
+            in_guard: within < guard,
         })
     }
 }
@@ -990,13 +1012,8 @@ mod tests {
         let guard = slot.limit.get();
         drop(pool);
         assert!(is_readable(slot.base.get() - 1), "a live stack stays");
-        assert_eq!(
-            find(guard),
-            Some(Hit {
-                usable_size: SIZE,
-                in_guard: true
-            })
-        );
+        let hit = find(guard).expect("it is known");
+        assert_eq!((hit.usable_size, hit.in_guard), (SIZE, true));
 
         let mut pool = StackPool::new(SIZE);
         let slot = pool.take().expect("address space");
@@ -1019,6 +1036,7 @@ mod tests {
             let hit = |in_guard| {
                 Some(Hit {
                     usable_size: SIZE,
+                    end: slot.limit.get() + pool.layout.stride,
                     in_guard,
                 })
             };
@@ -1031,6 +1049,24 @@ mod tests {
         assert_eq!(find(std::ptr::from_ref(&local) as usize), None);
         assert_eq!(find(0), None);
         put_all(&mut pool, slots);
+    }
+
+    #[test]
+    fn what_was_touched_reaches_up_from_the_lowest_page_until_it_is_given_back() {
+        let page = mem::page_size();
+        // More pages than are asked about at once.
+        let mut pool = StackPool::new(150 * page);
+        let slot = pool.take().expect("address space");
+        let hit = find(slot.limit.get()).expect("it is known");
+        assert_eq!(hit.touched(), Some(0));
+        for depth in [1, 2, 64, 65, 149, 150] {
+            let lowest = (hit.end - depth * page) as *mut u8;
+            // SAFETY: in the slot, which is ours.
+            unsafe { lowest.add(page - 1).write(1) };
+            assert_eq!(hit.touched(), Some(depth * page));
+        }
+        pool.put(slot);
+        assert_eq!(hit.touched(), Some(0));
     }
 
     fn register() -> &'static Register {

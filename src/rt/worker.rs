@@ -20,20 +20,23 @@ use super::fiber::{Fiber, Switch};
 use super::fibers::Fibers;
 use super::header::{Birth, Header, Why, CX};
 use super::home::{idle, Entry, Errand, Home, Message};
+use super::orders::Orders;
 use super::overflow;
+use super::portrait::Portrait;
 use super::reactor::{Patience, Reactor};
 use super::share::{Share, Spin};
 use super::timer::{Key, Timers};
 use super::waiter::Waiter;
+use super::watchdog::Sight;
 use super::{aside, bias, clock};
 use crate::base::list::List;
 use crate::error::{Deadlock, JoinError};
 use crate::sys::mem::prefetch;
 use crate::sys::thread::thread_count;
+use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell, UnsafeCell};
-use std::fmt::{self, Write};
+use std::fmt::Write;
 use std::io;
-use std::panic::Location;
 use std::ptr;
 use std::sync::{mpsc, Arc};
 use std::time::{Duration, Instant};
@@ -48,6 +51,8 @@ const AHEAD: usize = 8;
 const MANY: usize = 4096;
 /// Nor do so many with what the system touches for their descriptors.
 const MANY_WAITING: usize = 64;
+/// Bytes that a task needs on its stack to show where it stands, and a good deal more.
+const POSE: usize = 4096;
 /// Of a cache.
 const LINE: usize = 64;
 /// For how long that goes on.
@@ -72,6 +77,12 @@ pub(crate) struct Worker {
     seat: UnsafeCell<Option<Fiber>>,
     /// A task whose fiber is in its header and idle: the loop is to take it out.
     ended: Cell<Option<&'static Header>>,
+    /// What the task that was asked to show itself has shown.
+    posed: Cell<Option<Backtrace>>,
+    /// Its tasks remember when their waits begin.
+    traces: bool,
+    /// Where it says what it runs, if it is watched.
+    sight: Option<Arc<Sight>>,
     /// The tasks that have been suspended and have not ended.
     suspended: List<Header>,
     /// Until when tasks may be put before all others, while they are.
@@ -159,43 +170,7 @@ pub(super) struct Stand {
 fn defies(task: &'static Header) -> bool {
     let waits_for_others = task.why.get() == Why::Scope && Waiter::current(task).is_some();
     let unwinds = task.aside.get() != 0;
-    task.cancelled.get() && (waits_for_others || !unwinds && !task.scopes.shielded())
-}
-
-/// A task that has not ended, as reports show it.
-#[derive(Debug)]
-pub(crate) struct Left {
-    pub(crate) name: Option<Box<str>>,
-    pub(crate) id: u64,
-    pub(crate) place: &'static Location<'static>,
-    pub(crate) why: &'static str,
-    title: String,
-}
-
-impl Left {
-    /// For the home thread.
-    fn new(task: &'static Header) -> Self {
-        let why = match Waiter::current(task) {
-            Some(_) => task.why.get(),
-            None => Why::Nothing,
-        };
-        Left {
-            name: task.name().map(Into::into),
-            id: task.id(),
-            place: task.place(),
-            why: why.describe(),
-            title: task.title(),
-        }
-    }
-}
-
-impl fmt::Display for Left {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Left {
-            title, place, why, ..
-        } = self;
-        write!(f, "{title}, spawned at {place}: {why}")
-    }
+    task.is_cancelled() && (waits_for_others || !unwinds && !task.scopes.shielded())
 }
 
 impl Worker {
@@ -203,7 +178,7 @@ impl Worker {
     /// The process is out of descriptors.
     ///
     /// It has to [`join`](Worker::join) a crew before it is used.
-    pub(super) fn new(stack_size: u32, spin: Duration) -> io::Result<Box<Self>> {
+    pub(super) fn new(orders: &Orders, number: usize) -> io::Result<Box<Self>> {
         overflow::install(describe);
         bias::prepare();
         clock::prepare();
@@ -214,9 +189,12 @@ impl Worker {
             home,
             reactor,
             timers: Timers::new(),
-            fibers: RefCell::new(Fibers::new(stack_size, body)),
+            fibers: RefCell::new(Fibers::new(orders.stack_size, body)),
             seat: UnsafeCell::new(None),
             ended: Cell::new(None),
+            posed: Cell::new(None),
+            traces: orders.traces,
+            sight: orders.sights.get(number).cloned(),
             suspended: List::new(),
             slice: Cell::new(None),
             next_trim: Cell::new(None),
@@ -224,7 +202,7 @@ impl Worker {
             pause: Cell::new(None),
             entered: Cell::new(false),
             share: Share::new(home),
-            spin: Spin::new(spin),
+            spin: Spin::new(orders.spin),
             next: Cell::new(FIRST.with(Cell::get)),
         });
         FIRST.with(|first| first.set(&*worker));
@@ -322,7 +300,10 @@ impl Worker {
             // SAFETY: as above.
             let entry = unsafe { self.home.pop() };
             if let Some(task) = entry.and_then(|entry| self.home.settled(entry)) {
-                self.step(task);
+                match &self.sight {
+                    None => self.step(task),
+                    Some(sight) => self.step_watched(sight, task),
+                }
                 runs += 1;
             }
         }
@@ -422,7 +403,7 @@ impl Worker {
         for _ in 0..unsafe { self.home.ready() } {
             if let Some(task) = self.pop() {
                 if is_meant(task) {
-                    task.cancelled.set(true);
+                    task.set_cancelled();
                 }
                 // SAFETY: as above.
                 unsafe { self.home.push(task) };
@@ -467,11 +448,78 @@ impl Worker {
     }
 
     /// The tasks that stand suspended.
-    pub(crate) fn left(&self) -> Vec<Left> {
+    pub(crate) fn left(&self) -> Vec<Portrait> {
         let mut left = Vec::new();
         // SAFETY: this is the home thread, which only looks.
-        unsafe { self.suspended.for_each(|task| left.push(Left::new(task))) };
+        unsafe {
+            self.suspended
+                .for_each(|task| left.push(Portrait::of(task)))
+        };
         left
+    }
+
+    /// As `portraits`, when the loop does not run: what was sent comes first.
+    pub(crate) fn portraits_at_rest(&self) -> Vec<Portrait> {
+        let _running = self.enter();
+        self.receive();
+        self.portraits()
+    }
+
+    /// All its tasks: as `left`, with where each stands; and then those that have not begun. None of them runs.
+    pub(crate) fn portraits(&self) -> Vec<Portrait> {
+        let _running = self.enter();
+        let mut standing = Vec::new();
+        // SAFETY: this is the home thread, which only looks.
+        unsafe { self.suspended.for_each(|task| standing.push(task)) };
+        let mut portraits: Vec<_> = standing.iter().map(|task| Portrait::of(task)).collect();
+        for (portrait, task) in portraits.iter_mut().zip(standing) {
+            portrait.trace = self.trace_of(task);
+        }
+        self.portray_new(&mut portraits);
+        portraits
+    }
+
+    fn portray_new(&self, portraits: &mut Vec<Portrait>) {
+        let mut were_free = false;
+        // SAFETY: this is the home thread, and what is called spawns and wakes nobody.
+        for entry in unsafe { self.home.entries() } {
+            match entry {
+                Entry::Ready(task) if task.housed.get() => {}
+                Entry::Ready(task) => portraits.push(Portrait::of(task)),
+                Entry::Free(task) => {
+                    were_free = true;
+                    let look = |task| portraits.push(Portrait::of(task));
+                    // SAFETY: as above.
+                    unsafe { self.home.look_at_free(task, look) };
+                }
+            }
+        }
+        if were_free {
+            self.home.interrupt_pass();
+            self.share.tell();
+        }
+    }
+
+    /// Where a task stands, if it is suspended and has room on its stack to show that.
+    fn trace_of(&self, task: &'static Header) -> Option<Arc<Backtrace>> {
+        let stack = Portrait::stack_of(task)?;
+        (stack.left() >= POSE).then(|| self.pose(task)).flatten()
+    }
+
+    /// Has a task that stands still show where.
+    fn pose(&self, task: &'static Header) -> Option<Arc<Backtrace>> {
+        task.ask_to_pose();
+        // SAFETY: by 3 it is there, and nobody uses it: no task of this worker runs.
+        if let Some(fiber) = unsafe { &mut *task.fiber.get() } {
+            // That it may be unwinding is not seen meanwhile, nor asked: its unwindings stay set aside.
+            fiber.resume();
+        }
+        self.posed.take().map(Arc::new)
+    }
+
+    /// Where the task that was resumed by `pose` stands.
+    pub(super) fn keep_pose(&self, trace: Backtrace) {
+        self.posed.set(Some(trace));
     }
 
     /// What `question` answers of each worker of the scheduler; for the captain. Blocks until they have answered, which
@@ -554,6 +602,9 @@ impl Worker {
             self.share.pass_on();
         }
         self.begin_pass();
+        if let Some(sight) = &self.sight {
+            return self.run_ready_watched(sight, done);
+        }
         let far = self.is_far();
         loop {
             while let Some(quota) = self.home.quota.get().checked_sub(1) {
@@ -574,6 +625,31 @@ impl Worker {
                 return false;
             }
         }
+    }
+
+    /// As `run_ready`, and says what it runs. No task takes the next one along.
+    #[cold]
+    fn run_ready_watched(&self, sight: &Sight, done: &impl Fn() -> bool) -> bool {
+        // No quota, as in `turn`.
+        self.home.begin_pass(0, self.home.jumps_left());
+        for _ in 0..QUOTA {
+            let Some(task) = pop_here() else {
+                self.home.continue_pass();
+                return false;
+            };
+            self.step_watched(sight, task);
+            self.share.tell();
+            if done() {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn step_watched(&self, sight: &Sight, task: &'static Header) {
+        sight.begin(task);
+        self.step(task);
+        sight.end(|task| self.trace_of(task));
     }
 
     /// Whether so much else is touched between two runs of a task that the processor's caches lose what it will need.
@@ -684,6 +760,10 @@ impl Worker {
         unsafe { *task.fiber.get() = Some(fiber) };
         task.housed.set(true);
         self.home.count_housed(1);
+        if self.traces {
+            // It has just come to its first wait, or will begin right now.
+            task.trace();
+        }
         // SAFETY: this is the home thread; the header lives until it is taken out in `retire`.
         unsafe { self.suspended.push_back(task) };
     }
@@ -1123,7 +1203,7 @@ pub(crate) fn cancel_here(task: &'static Header) {
     if task.is_done() {
         return;
     }
-    task.cancelled.set(true);
+    task.set_cancelled();
     if !task.deaf.get() {
         if let Some(waiter) = Waiter::current(task) {
             waiter.interrupt();

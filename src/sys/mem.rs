@@ -115,6 +115,23 @@ pub(crate) fn is_readable(start: *const u8) -> io::Result<bool> {
     Ok(written == 1)
 }
 
+/// Which of the pages from `start` on have memory: of those the lowest bit is set. One that was swapped out may count as if
+/// it had none.
+///
+/// # Errors
+///
+/// Those of `mincore(2)`: `OutOfMemory` if a page is not mapped. `Unsupported` where there is no such call.
+pub(crate) fn resident(start: *const u8, pages: &mut [u8]) -> io::Result<()> {
+    #[cfg(target_os = "openbsd")]
+    return Err(io::ErrorKind::Unsupported.into());
+    #[cfg(not(target_os = "openbsd"))]
+    {
+        let len = pages.len() * page_size();
+        // SAFETY: the kernel looks at its tables, not at the range, and writes a byte for each page of it.
+        check(unsafe { libc::mincore(start.cast_mut().cast(), len, pages.as_mut_ptr().cast()) })
+    }
+}
+
 /// How many mappings a process may have: `vm.max_map_count` on Linux, or its usual 65,530 where it cannot be read; no
 /// limit elsewhere.
 pub(crate) fn max_map_count() -> usize {
@@ -216,6 +233,23 @@ mod tests {
     }
 
     #[cfg(all(target_os = "linux", not(multitask_portable)))]
+    #[test]
+    fn a_page_is_resident_from_when_it_is_touched_until_it_is_discarded() {
+        let pages = Pages::new();
+        let resident = || {
+            let mut seen = [0; 4];
+            resident(pages.page(0), &mut seen).expect("it is mapped");
+            seen.map(|page| page & 1)
+        };
+        assert_eq!(resident(), [0; 4]);
+        // SAFETY: mapped, and ours alone.
+        unsafe { pages.page(2).write(7) };
+        assert_eq!(resident(), [0, 0, 1, 0]);
+        // SAFETY: our third page.
+        unsafe { discard(pages.page(2), page_size()) }.expect("it is mapped");
+        assert_eq!(resident(), [0; 4]);
+    }
+
     #[test]
     fn discarded_memory_reads_as_zero() {
         let pages = Pages::new();

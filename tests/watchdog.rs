@@ -1,0 +1,195 @@
+//! The watchdog: whoever keeps a worker for too long is reported, and nobody else.
+
+mod common;
+
+use common::ends;
+use multitask::dump::Stall;
+use multitask::{spawn, task, yield_now, Scheduler};
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{mpsc, Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const ALLOWED: Duration = Duration::from_millis(20);
+
+/// A scheduler that is watched, and what is reported.
+fn watched(workers: usize) -> (Scheduler, mpsc::Receiver<Stall>) {
+    let (tell, stalls) = mpsc::channel();
+    let scheduler = Scheduler::builder()
+        .workers(workers)
+        .watchdog(ALLOWED)
+        .on_stall(move |stall| _ = tell.send(stall.clone()))
+        .build()
+        .unwrap();
+    (scheduler, stalls)
+}
+
+/// Of the reports those about the task of this name: others may be kept from their processor by somebody else.
+fn next(stalls: &mpsc::Receiver<Stall>, name: &str) -> Stall {
+    loop {
+        let stall = stalls.recv().unwrap();
+        if stall.name() == Some(name) {
+            return stall;
+        }
+    }
+}
+
+#[inline(never)]
+fn waits_after_the_stall() {
+    task::park();
+}
+
+#[test]
+fn a_task_that_computes_is_reported_while_it_does_and_once_more_where_it_waits() {
+    ends(|| {
+        let (scheduler, stalls) = watched(1);
+        let stalls = Arc::new(Mutex::new(stalls));
+        let seen = Arc::new(Mutex::new(None));
+        let computes = {
+            let (stalls, seen) = (stalls.clone(), seen.clone());
+            move || {
+                // It goes on until it is reported, and for a good while after that.
+                let stall = next(&stalls.lock().unwrap(), "computes");
+                *seen.lock().unwrap() = Some(stall);
+                let reported = Instant::now();
+                while reported.elapsed() < 5 * ALLOWED {
+                    std::hint::spin_loop();
+                }
+                waits_after_the_stall();
+            }
+        };
+        let builder = task::Builder::new().name("computes".into());
+        let (line, task) = (line!(), builder.spawn_on(&scheduler, computes).unwrap());
+        scheduler.turn(None).unwrap();
+
+        let during = seen.lock().unwrap().take().unwrap();
+        assert_eq!((during.worker(), during.id()), (0, task.task().id()));
+        assert_eq!(
+            (during.spawned_at().file(), during.spawned_at().line()),
+            (file!(), line)
+        );
+        assert!(during.lasted() >= ALLOWED && !during.is_over() && during.backtrace().is_none());
+        let shown = during.to_string();
+        let title = format!(
+            "task 'computes' (#{}), spawned at {}:{line}:",
+            task.task().id(),
+            file!()
+        );
+        assert!(shown.starts_with(&title), "{shown}");
+        assert!(
+            shown.contains("keeps worker 0 from all others for"),
+            "{shown}"
+        );
+
+        // Once: the next is of its end.
+        let after = next(&stalls.lock().unwrap(), "computes");
+        assert!(
+            after.is_over() && after.lasted() >= during.lasted() + 5 * ALLOWED,
+            "{after}"
+        );
+        assert_eq!((after.worker(), after.id()), (0, task.task().id()));
+        assert!(after.to_string().contains("it waits here:"), "{after}");
+        let trace = after.backtrace().unwrap().to_string();
+        assert!(trace.contains("watchdog::waits_after_the_stall"), "{trace}");
+
+        // The wait was none for that.
+        task.task().unpark();
+        scheduler.run().unwrap();
+        task.join().unwrap();
+        drop(scheduler);
+        assert!(stalls
+            .lock()
+            .unwrap()
+            .iter()
+            .all(|stall| stall.name() != Some("computes")));
+    });
+}
+
+#[test]
+fn a_task_that_ends_after_it_has_blocked_the_thread_is_reported_as_ended() {
+    ends(|| {
+        let (scheduler, stalls) = watched(2);
+        let (tell, told) = mpsc::channel::<()>();
+        scheduler.spawn_on(1, move || {
+            let blocks = task::Builder::new().name("blocks".into());
+            blocks.spawn_local(move || told.recv()).unwrap();
+        });
+        let tells = thread::spawn(move || {
+            let during = next(&stalls, "blocks");
+            drop(tell);
+            (during, next(&stalls, "blocks"))
+        });
+        scheduler.run().unwrap();
+        let (during, after) = tells.join().unwrap();
+        assert_eq!((during.worker(), during.is_over()), (1, false));
+        assert_eq!((after.worker(), after.is_over()), (1, true));
+        assert!(after.backtrace().is_none());
+        assert!(
+            after.to_string().contains("has ended and kept worker 1"),
+            "{after}"
+        );
+    });
+}
+
+#[test]
+fn who_lets_others_run_in_time_is_not_reported_however_long_it_goes_on() {
+    ends(|| loop {
+        let (scheduler, stalls) = watched(1);
+        // The longest time for which one of them went on, as far as it was let by other programs.
+        let longest = scheduler.block_on(|| {
+            let end = Instant::now() + 5 * ALLOWED;
+            let mut longest = Duration::ZERO;
+            while Instant::now() < end {
+                let start = Instant::now();
+                yield_now();
+                longest = longest.max(start.elapsed());
+            }
+            longest
+        });
+        drop(scheduler);
+        // Until the thread that looks on has gone.
+        let stalls: Vec<_> = stalls.iter().collect();
+        if longest < ALLOWED / 2 {
+            assert!(stalls.is_empty(), "{stalls:?}");
+            return;
+        }
+    });
+}
+
+#[test]
+fn tasks_of_a_scheduler_that_is_watched_end_as_ever() {
+    const ROUNDS: usize = if cfg!(debug_assertions) { 200 } else { 2000 };
+    for workers in [1, 3] {
+        ends(move || {
+            let (scheduler, _stalls) = watched(workers);
+            let ran = Arc::new(AtomicUsize::new(0));
+            for round in 0..ROUNDS {
+                let ran = ran.clone();
+                scheduler.spawn(move || {
+                    let child = spawn(move || {
+                        (0..round % 4).for_each(|_| yield_now());
+                        ran.fetch_add(1, SeqCst)
+                    });
+                    if round % 3 == 0 {
+                        yield_now();
+                    }
+                    child.join().unwrap();
+                });
+            }
+            if workers == 1 {
+                // Runs are counted as ever: all tasks begin in the first pass, none more than once.
+                assert_eq!(scheduler.turn(Some(Duration::ZERO)).unwrap(), ROUNDS);
+            }
+            scheduler.run().unwrap();
+            assert_eq!(ran.load(SeqCst), ROUNDS);
+            assert_eq!(scheduler.stats().live, 0);
+        });
+    }
+}
+
+#[test]
+fn a_watchdog_that_allows_no_time_is_refused() {
+    let refused = Scheduler::builder().watchdog(Duration::ZERO).build();
+    assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::InvalidInput);
+}
