@@ -39,6 +39,9 @@ mod shutdown;
 #[allow(unsafe_code)]
 mod sys;
 
+#[cfg(multitask_faults)]
+#[doc(hidden)]
+pub mod faults;
 pub mod fs;
 #[allow(unsafe_code)]
 pub mod future;

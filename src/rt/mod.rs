@@ -54,6 +54,11 @@ mod alarm;
 )))]
 #[path = "alarm_off.rs"]
 mod alarm;
+#[cfg(multitask_faults)]
+pub(crate) mod fault;
+#[cfg(not(multitask_faults))]
+#[path = "fault_off.rs"]
+mod fault;
 mod fiber;
 mod overflow;
-mod stack;
+pub(crate) mod stack;
