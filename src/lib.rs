@@ -40,6 +40,9 @@ mod shutdown;
 mod sys;
 
 pub mod dump;
+#[cfg(multitask_faults)]
+#[doc(hidden)]
+pub mod faults;
 pub mod fs;
 #[allow(unsafe_code)]
 pub mod future;

@@ -72,6 +72,13 @@ impl<T: Default> Slab<T> {
         self.lock().free.extend(indices);
     }
 
+    /// How many indices are handed out.
+    #[cfg(multitask_faults)]
+    pub(crate) fn in_use(&self) -> usize {
+        let spare = self.lock();
+        spare.fresh as usize - spare.free.len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Spare> {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }

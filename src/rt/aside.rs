@@ -10,7 +10,7 @@
 //! `catch_unwind` takes one from the count of the thread on which that is done; letting it panic anew, up to a
 //! destructor in which it stops, adds one.
 //!
-//! 1. A spare is *loaded* (its panic has begun) or *empty* (it was caught). `unload` and `load` are its only steps.
+//! 1. A spare is *loaded* (its panic has begun) or *empty* (it was caught, or none has begun yet). `unload` and `load` are its only steps.
 //! 2. The first loaded spare is loaded by a thread that is made for it and ends: the count of that thread is nobody's.
 //!    From then on setting aside unloads one, and taking up loads it again.
 //! 3. A spare is used by one thread after the other, so its stack moves between threads, which a task's must not. Its
@@ -20,7 +20,7 @@
 use super::fiber::{Fiber, Switch};
 use super::stack::StackPool;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 /// Room for unwinding through a few frames.
@@ -34,12 +34,15 @@ unsafe impl Send for Spare {}
 struct Store {
     loaded: Vec<Spare>,
     empty: Vec<Spare>,
+    /// Those for which there was no thread to load them: their body has not begun.
+    fresh: Vec<Spare>,
     pool: Option<StackPool>,
 }
 
 static STORE: Mutex<Store> = Mutex::new(Store {
     loaded: Vec::new(),
     empty: Vec::new(),
+    fresh: Vec::new(),
     pool: None,
 });
 
@@ -86,17 +89,24 @@ fn loaded() -> Option<Spare> {
     if let Some(spare) = store().loaded.pop() {
         return Some(spare);
     }
-    let slot = store()
-        .pool
-        .get_or_insert_with(|| StackPool::new(STACK))
-        .take()
-        .ok()?;
-    let spare = Spare(Fiber::new(slot, body));
-    thread::Builder::new()
-        .spawn(move || spare.step())
-        .ok()?
-        .join()
-        .ok()
+    let spare = Arc::new(Mutex::new(Some(fresh()?)));
+    let take = |spare: &Mutex<Option<Spare>>| spare.lock().ok()?.take();
+    let theirs = spare.clone();
+    match thread::Builder::new().spawn(move || take(&theirs).map(Spare::step)) {
+        Ok(thread) => thread.join().ok()?,
+        Err(_) => {
+            store().fresh.extend(take(&spare));
+            None
+        }
+    }
+}
+
+fn fresh() -> Option<Spare> {
+    let mut store = store();
+    store.fresh.pop().or_else(|| {
+        let pool = store.pool.get_or_insert_with(|| StackPool::new(STACK));
+        Some(Spare(Fiber::new(pool.take().ok()?, body)))
+    })
 }
 
 fn store() -> MutexGuard<'static, Store> {

@@ -271,6 +271,12 @@ static HEADERS: Slab<Header> = Slab::new();
 static HOMES: Slab<Home<Header>> = Slab::new();
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
+/// How many headers and homes are not to be had.
+#[cfg(multitask_faults)]
+pub(crate) fn in_use() -> (usize, usize) {
+    (HEADERS.in_use(), HOMES.in_use())
+}
+
 /// Headers and ids that a home takes from the common store at a time.
 const BATCH: usize = 64;
 /// Beyond so many spare headers a home gives half back.

@@ -58,7 +58,12 @@ mod alarm;
 #[path = "alarm_off.rs"]
 mod alarm;
 pub(crate) mod clock;
+#[cfg(multitask_faults)]
+pub(crate) mod fault;
+#[cfg(not(multitask_faults))]
+#[path = "fault_off.rs"]
+mod fault;
 mod fiber;
 mod overflow;
-mod stack;
+pub(crate) mod stack;
 pub(crate) mod trace;

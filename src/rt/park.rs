@@ -17,6 +17,7 @@
 //!    end of a wait: its waiter is left as it is, whoever wins it meanwhile makes the task ready as ever, and the task
 //!    stands still again before it is that one's turn.
 
+use super::fault::{self, Fault};
 use super::fiber::Switch;
 use super::header::{Cx, Header, Why, CX};
 use super::home::Home;
@@ -110,6 +111,7 @@ fn this_thread() -> &'static Header {
 #[inline(always)]
 pub(crate) fn park(waiter: Waiter, deadline: Option<Instant>, why: Why, mode: Mode) -> Outcome {
     let me = waiter.header();
+    let deadline = afflicted(me, deadline, why);
     // Most waits: there is nothing to prepare, nor to undo.
     if deadline.is_none() && !why.is_io() && me.is_at_ease() {
         me.deaf.set(false);
@@ -140,6 +142,7 @@ pub(crate) fn park(waiter: Waiter, deadline: Option<Instant>, why: Why, mode: Mo
 pub(crate) fn yield_now() {
     let cx = CX.with(|cx| (cx.task.get(), cx.home.get()));
     if let (Some(task), Some(home)) = cx {
+        let _none = afflicted(task, None, Why::Nothing);
         // SAFETY: the loop of `home` runs on this thread, and the task is in no queue, for it is running.
         unsafe { home.push(task) };
         task.whereabouts.set(here());
@@ -151,6 +154,24 @@ pub(crate) fn yield_now() {
     } else {
         yield_thread();
     }
+}
+
+/// Does to a task that is about to suspend what a test has ordered for this suspension; its own deadline after that.
+#[inline(always)]
+fn afflicted(me: &'static Header, own: Option<Instant>, why: Why) -> Option<Instant> {
+    let scope = || me.scopes.limit().map(|limit| limit.scope.0);
+    let task = || !me.is_thread();
+    match fault::at_suspension(task, || why.describe(), own.is_some(), scope) {
+        None | Some(Fault::Limit) => return own,
+        Some(Fault::Timeout) => return Some(Instant::now()),
+        Some(Fault::CancelFirst) => me.cancelled.set(true),
+        Some(Fault::Cancel) => me.send_cancel(),
+        Some(Fault::Panic) => {
+            fault::let_panic(me.id());
+            me.send_cancel();
+        }
+    }
+    own
 }
 
 /// About the stack pointer; its lower half.
@@ -221,6 +242,10 @@ pub(crate) fn interrupt_if_due(me: &Header) {
 }
 
 fn raise(target: Target) -> ! {
+    if target == Target::Task && fault::is_to_panic(me().id()) {
+        me().cancelled.set(false);
+        std::panic::panic_any(fault::Panic);
+    }
     unwind::raise(target, &me().raised)
 }
 

@@ -259,6 +259,12 @@ pub(super) struct Asleep {
 
 static ROOMS: Slab<Room> = Slab::new();
 
+/// How many rooms are not to be had.
+#[cfg(multitask_faults)]
+pub(crate) fn rooms_in_use() -> usize {
+    ROOMS.in_use()
+}
+
 impl Port {
     pub(crate) fn new() -> Self {
         Port(ROOMS.alloc())

@@ -5,19 +5,29 @@
 //! 2. A scope is made complete by `enter` and never changes: what its parents decide (the nearest deadline, whether
 //!    a shield covers) is copied in, so nobody walks the chain.
 
+use super::fault;
 use std::cell::Cell;
 use std::ptr;
 use std::time::Instant;
 
 /// Names a scope among all that were ever opened on its thread, by tasks, which stay on it, or by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ScopeId(u64);
+pub(crate) struct ScopeId(pub(super) u64);
 
 /// The deadline that will end a scope, and which one it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limit {
     pub(crate) deadline: Instant,
     pub(crate) scope: ScopeId,
+}
+
+impl Limit {
+    /// With the deadline that a test has moved.
+    #[inline(always)]
+    fn hastened(self) -> Limit {
+        let deadline = fault::hastened(self.scope.0).unwrap_or(self.deadline);
+        Limit { deadline, ..self }
+    }
 }
 
 struct Scope {
@@ -48,7 +58,9 @@ impl Scopes {
     /// The nearest deadline that holds now.
     #[inline]
     pub(crate) fn limit(&self) -> Option<Limit> {
-        self.top().and_then(|scope| scope.limit)
+        self.top()
+            .and_then(|scope| scope.limit)
+            .map(Limit::hastened)
     }
 
     /// Whether neither a deadline nor a shield holds now.

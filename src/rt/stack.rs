@@ -591,6 +591,13 @@ pub(crate) fn find(address: usize) -> Option<Hit> {
     REGISTER.find(address)
 }
 
+/// How many slabs are mapped, of all pools.
+#[cfg(multitask_faults)]
+pub(crate) fn slabs_in_use() -> usize {
+    let is_alive = |entry: &&Entry| entry.turn.load(Ordering::Relaxed).is_multiple_of(2);
+    REGISTER.entries().filter(is_alive).count()
+}
+
 static REGISTER: Register = Register {
     head: AtomicPtr::new(std::ptr::null_mut()),
     writers: Mutex::new(()),

@@ -72,9 +72,10 @@ pub(crate) fn share_port(_: &Socket) -> io::Result<()> {
     ))
 }
 
-/// Whether a non-blocking `connect` is under way.
+/// Whether a non-blocking `connect` is under way. One that a signal has interrupted is, too: it goes on without us (POSIX), and another
+/// call would find it so.
 pub(crate) fn in_progress(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::EINPROGRESS)
+    matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR))
 }
 
 #[cfg(test)]
@@ -96,6 +97,13 @@ mod tests {
             peer.as_socket(),
             Some(client.local_addr().expect("connected"))
         );
+    }
+
+    #[test]
+    fn a_connection_goes_on_when_its_call_is_interrupted_and_not_when_it_is_refused() {
+        let goes_on = |error| in_progress(&io::Error::from_raw_os_error(error));
+        assert!(goes_on(libc::EINPROGRESS) && goes_on(libc::EINTR));
+        assert!(!goes_on(libc::ECONNREFUSED) && !goes_on(libc::EAGAIN));
     }
 
     #[test]

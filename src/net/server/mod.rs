@@ -624,6 +624,20 @@ mod tests {
         assert!(told.recv().is_err(), "it is the answer of serve");
     }
 
+    #[test]
+    fn a_server_that_loses_its_acceptor_to_a_panic_ends_and_its_handlers_with_it() {
+        let (server, script, _told) = scripted([Ok(1)], PAUSES);
+        let handle = server.handle();
+        let serving = task::spawn(move || server.serve(|(), _| task::park()));
+        while handle.connections() == 0 {
+            task::yield_now();
+        }
+        script.close(); // over which the made up listener panics
+        let panic = serving.join().expect_err("it goes on in `serve`");
+        assert!(!panic.is_cancelled());
+        assert_eq!(handle.connections(), 0);
+    }
+
     // ---- several workers ----
 
     /// A server with three workers, each on a thread and a scheduler of its own.

@@ -65,6 +65,15 @@ impl Drop for EndsAll {
     }
 }
 
+/// Whatever goes wrong in the scope: it waits for none of its tasks that has no end of its own.
+struct CancelsAll<'scope, 'env>(&'scope Scope<'scope, 'env>);
+
+impl Drop for CancelsAll<'_, '_> {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
 impl<L: Listener> Worker<L> {
     pub(super) fn new(job: Arc<Job<L>>, listener: Arc<L>) -> Self {
         let ends_all = EndsAll(job.control.clone());
@@ -89,8 +98,13 @@ impl<L: Listener> Worker<L> {
 
 impl<L: Listener> Job<L> {
     fn serve<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, listener: Arc<L>) {
+        let _cancels = CancelsAll(scope);
         let accepts = listener.clone();
-        let acceptor = scope.spawn_local(move || self.accept(scope, &*accepts));
+        let ends_all = EndsAll(self.control.clone());
+        let acceptor = scope.spawn_local(move || {
+            let _ends_all = ends_all;
+            self.accept(scope, &*accepts);
+        });
         self.control.wait_for_stop();
         acceptor.cancel();
         if let Err(JoinError::Panic(bug)) = acceptor.join() {
@@ -99,7 +113,6 @@ impl<L: Listener> Job<L> {
         self.accept_rest(scope, &*listener);
         drop(listener); // from here on new clients are refused, or go to another listener of the port
         self.control.drain();
-        scope.cancel();
     }
 
     // ---- accepting ----
