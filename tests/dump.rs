@@ -310,34 +310,36 @@ fn tasks_of_all_workers_are_told_of_whoever_asks() {
 
 #[test]
 fn workers_that_have_not_begun_are_told_of_as_such_and_begin_with_what_they_were_sent() {
-    let scheduler = Scheduler::builder().workers(2).build().unwrap();
-    let free: Vec<_> = (0..10)
-        .map(|number| scheduler.spawn(move || number))
-        .collect();
-    let bound = scheduler.spawn_on(1, || 10);
-    let dump = scheduler.dump();
-    let answers: Vec<_> = dump
-        .workers()
-        .iter()
-        .map(|worker| (worker.number(), worker.answer()))
-        .collect();
-    assert_eq!(answers, [(0, Answer::Given), (1, Answer::NotBegun)]);
-    assert!(
-        dump.to_string().contains("worker 1 has not begun"),
-        "{dump}"
-    );
-    // Those that are up for grabs are there, and still are.
-    assert_eq!(dump.tasks().len(), 10, "{dump}");
-    assert!(dump
-        .tasks()
-        .iter()
-        .all(|task| task.state() == State::Unstarted));
-    scheduler.run().unwrap();
-    let numbers = free
-        .into_iter()
-        .chain([bound])
-        .map(|task| task.join().unwrap());
-    assert!(numbers.eq(0..11));
+    ends(|| {
+        let scheduler = Scheduler::builder().workers(2).build().unwrap();
+        let free: Vec<_> = (0..10)
+            .map(|number| scheduler.spawn(move || number))
+            .collect();
+        let bound = scheduler.spawn_on(1, || 10);
+        let dump = scheduler.dump();
+        let answers: Vec<_> = dump
+            .workers()
+            .iter()
+            .map(|worker| (worker.number(), worker.answer()))
+            .collect();
+        assert_eq!(answers, [(0, Answer::Given), (1, Answer::NotBegun)]);
+        assert!(
+            dump.to_string().contains("worker 1 has not begun"),
+            "{dump}"
+        );
+        // Those that are up for grabs are there, and still are.
+        assert_eq!(dump.tasks().len(), 10, "{dump}");
+        assert!(dump
+            .tasks()
+            .iter()
+            .all(|task| task.state() == State::Unstarted));
+        scheduler.run().unwrap();
+        let numbers = free
+            .into_iter()
+            .chain([bound])
+            .map(|task| task.join().unwrap());
+        assert!(numbers.eq(0..11));
+    });
 }
 
 #[test]
