@@ -3,8 +3,10 @@
 
 pub mod children;
 pub mod files;
+pub mod flat;
 pub mod futures;
 pub mod interrupts;
+pub mod programs;
 pub mod sockets;
 
 use multitask::{sleep, spawn, task, Handle, Scheduler};

@@ -1,0 +1,201 @@
+//! The examples, and other programs, as child processes: a server is ready when it says so, and a program that has not ended after
+//! [`PATIENCE`] is killed, which ends every wait for it.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::Duration;
+
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Where cargo puts the example beside this test.
+pub fn example(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let profile = test.parent().and_then(|deps| deps.parent()).unwrap();
+    let path = profile.join("examples").join(name);
+    // Asked for this test alone, cargo builds no examples.
+    assert!(
+        path.exists(),
+        "{path:?} is not there: `cargo build --examples` makes it"
+    );
+    path
+}
+
+pub fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// A running `echo_server`, or another.
+pub struct Server {
+    pub program: Program,
+    stdout: BufReader<ChildStdout>,
+    pub addr: String,
+    /// All of them, the first one included.
+    pub addrs: Vec<String>,
+}
+
+impl Server {
+    /// Returns when it listens.
+    pub fn start() -> Server {
+        Server::listening("echo_server", &["127.0.0.1:0"])
+    }
+
+    /// The same with options.
+    pub fn echoing(options: &[&str]) -> Server {
+        Server::started("echo_server", options, &["127.0.0.1:0"])
+    }
+
+    /// The same of any example that says where it listens, at each of these addresses.
+    pub fn listening(name: &str, at: &[&str]) -> Server {
+        Server::started(name, &[], at)
+    }
+
+    pub fn started(name: &str, options: &[&str], at: &[&str]) -> Server {
+        let mut program = Program::start(name, &[options, at].concat());
+        let mut stdout = BufReader::new(program.child.stdout.take().unwrap());
+        let addr = |_: &&str| {
+            let mut line = String::new();
+            stdout.read_line(&mut line).unwrap();
+            let addr = line.strip_prefix("listening on ");
+            addr.unwrap_or_else(|| panic!("{line:?}"))
+                .trim_end()
+                .to_owned()
+        };
+        let addrs: Vec<_> = at.iter().map(addr).collect();
+        Server {
+            program,
+            stdout,
+            addr: addrs[0].clone(),
+            addrs,
+        }
+    }
+
+    /// The next line that it writes to standard error.
+    pub fn complaint(&mut self) -> String {
+        let mut line = Vec::new();
+        let stderr = self.program.child.stderr.as_mut().unwrap();
+        while line.last() != Some(&b'\n') {
+            let mut byte = [0];
+            stderr.read_exact(&mut byte).unwrap(); // one by one: the rest is for others
+            line.extend(byte);
+        }
+        String::from_utf8(line).unwrap()
+    }
+
+    pub fn send(&self, signal: &str) {
+        let pid = self.program.id().to_string();
+        let sent = Command::new("kill").args(["-s", signal, &pid]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Sends a signal, upon which it must succeed; returns its last words.
+    pub fn stop(self, signal: &str) -> String {
+        self.end(signal).0
+    }
+
+    /// As `stop`, with what it wrote to standard error all along.
+    pub fn end(mut self, signal: &str) -> (String, String) {
+        self.send(signal);
+        let last_words = io::read_to_string(self.stdout).unwrap();
+        let output = self.program.finish();
+        assert!(output.status.success(), "{output:?}");
+        (last_words, text(&output.stderr).to_owned())
+    }
+}
+
+/// A child process with pipes, which is killed when it is dropped or lasts too long.
+pub struct Program {
+    pub child: Child,
+    /// Dropping it ends the watch.
+    _watched: Sender<()>,
+}
+
+impl Program {
+    pub fn start(name: &str, args: &[&str]) -> Program {
+        Program::from(Command::new(example(name)).args(args))
+    }
+
+    pub fn from(command: &mut Command) -> Program {
+        let pipes = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let child = pipes
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let (_watched, watch) = mpsc::channel();
+        let pid = child.id().to_string();
+        thread::spawn(move || {
+            if watch.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                let _gone = Command::new("kill").args(["-s", "KILL", &pid]).status();
+            }
+        });
+        Program { child, _watched }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for its end; the output is what has not been read of it. Its input ends, unless it was taken out.
+    pub fn finish(&mut self) -> Output {
+        drop(self.child.stdin.take());
+        let (stdout, stderr) = (self.child.stdout.take(), self.child.stderr.take());
+        let rest = |pipe: &mut dyn Read| {
+            let mut rest = Vec::new();
+            pipe.read_to_end(&mut rest).unwrap();
+            rest
+        };
+        thread::scope(|scope| {
+            let stderr = scope.spawn(|| stderr.map_or(Vec::new(), |mut pipe| rest(&mut pipe)));
+            Output {
+                stdout: stdout.map_or(Vec::new(), |mut pipe| rest(&mut pipe)),
+                stderr: stderr.join().unwrap(),
+                status: self.child.wait().unwrap(),
+            }
+        })
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _status = self.child.wait();
+    }
+}
+
+/// Somebody in the chat, by std's sockets.
+pub struct Guest(pub BufReader<TcpStream>);
+
+impl Guest {
+    /// Returns when the guest has a name, and what it was told.
+    pub fn named(server: &Server, name: &str) -> (Guest, String) {
+        let stream = TcpStream::connect(&server.addr).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut guest = Guest(BufReader::new(stream));
+        assert_eq!(guest.hears(), "* your name?");
+        guest.says(name);
+        let hello = guest.hears();
+        (guest, hello)
+    }
+
+    pub fn says(&mut self, line: &str) {
+        self.0
+            .get_mut()
+            .write_all(format!("{line}\n").as_bytes())
+            .unwrap();
+    }
+
+    pub fn hears(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        line.trim_end_matches('\n').to_owned()
+    }
+
+    pub fn hears_no_more(&mut self) {
+        assert_eq!(self.0.read_line(&mut String::new()).unwrap(), 0);
+    }
+}
