@@ -5,9 +5,9 @@
 
 mod programs;
 
-use programs::{example, text, Program, Server, PATIENCE};
+use programs::{example, text, Guest, Program, Server, PATIENCE};
 use socket2::SockRef;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -73,7 +73,7 @@ fn a_game_of_one_is_refused() {
 #[test]
 fn an_interrupted_server_runs_its_destructors_and_ends_well() {
     for signal in ["INT", "TERM"] {
-        let server = echoing(&[]);
+        let server = Server::echoing(&[]);
         let mut idle = TcpStream::connect(&server.addr).unwrap(); // still connected when the signal comes
         assert_eq!(echoed(&mut idle, b"ping"), b"ping");
         let mut other = TcpStream::connect(&server.addr).unwrap();
@@ -91,7 +91,7 @@ fn an_interrupted_server_runs_its_destructors_and_ends_well() {
 #[test]
 fn a_server_told_to_end_waits_for_its_connections_until_it_is_told_again() {
     for signal in ["INT", "TERM"] {
-        let mut server = echoing(&["--grace", "3600"]);
+        let mut server = Server::echoing(&["--grace", "3600"]);
         let mut clients = [(); 3].map(|()| TcpStream::connect(&server.addr).unwrap());
         for client in &mut clients {
             assert_eq!(echoed(client, b"before"), b"before");
@@ -118,7 +118,7 @@ fn a_server_told_to_end_waits_for_its_connections_until_it_is_told_again() {
 #[test]
 fn a_server_cuts_connections_off_when_their_grace_is_over() {
     for grace in ["0", "0.1"] {
-        let server = echoing(&["--grace", grace, "--workers", "1"]);
+        let server = Server::echoing(&["--grace", grace, "--workers", "1"]);
         let mut clients = [(); 2].map(|()| TcpStream::connect(&server.addr).unwrap());
         for client in &mut clients {
             assert_eq!(echoed(client, b"before"), b"before");
@@ -137,7 +137,7 @@ fn a_server_cuts_connections_off_when_their_grace_is_over() {
 
 #[test]
 fn a_server_at_its_limit_serves_the_next_client_when_one_leaves() {
-    let server = echoing(&["--max-connections", "1"]);
+    let server = Server::echoing(&["--max-connections", "1"]);
     let mut first = TcpStream::connect(&server.addr).unwrap();
     assert_eq!(echoed(&mut first, b"first"), b"first");
     let mut second = TcpStream::connect(&server.addr).unwrap();
@@ -173,7 +173,7 @@ fn a_server_refuses_options_that_it_does_not_know() {
 
 #[test]
 fn a_reset_connection_ends_its_own_task_only() {
-    let server = echoing(&[]);
+    let server = Server::echoing(&[]);
     let mut other = TcpStream::connect(&server.addr).unwrap();
     assert_eq!(echoed(&mut other, b"before"), b"before");
 
@@ -189,7 +189,7 @@ fn a_reset_connection_ends_its_own_task_only() {
 #[test]
 #[cfg(target_os = "linux")] // `prlimit` is
 fn a_server_without_descriptors_serves_again_when_one_is_free() {
-    let server = echoing(&[]);
+    let server = Server::echoing(&[]);
     let pid = server.program.id().to_string();
     let open = |fd: &u32| Path::new(&format!("/proc/{pid}/fd/{fd}")).is_symlink();
     let second_free = (0..).filter(|fd| !open(fd)).nth(1).unwrap();
@@ -302,7 +302,7 @@ fn a_client_says_how_many_datagrams_were_not_answered() {
 
 #[test]
 fn a_megabyte_comes_back_through_the_client_byte_for_byte() {
-    let server = echoing(&[]);
+    let server = Server::echoing(&[]);
     let sent: Vec<u8> = (0..1_u32 << 20)
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
         .collect();
@@ -312,7 +312,7 @@ fn a_megabyte_comes_back_through_the_client_byte_for_byte() {
 
 #[test]
 fn what_has_no_newline_comes_back_before_the_input_ends() {
-    let server = echoing(&[]);
+    let server = Server::echoing(&[]);
     let mut client = Program::start("echo_client", &[&server.addr]);
     let mut stdin = client.child.stdin.take().unwrap();
     let mut answer = [0; 3];
@@ -332,7 +332,7 @@ fn what_has_no_newline_comes_back_before_the_input_ends() {
 
 #[test]
 fn the_client_ends_with_the_server_while_its_input_is_open() {
-    let server = echoing(&[]);
+    let server = Server::echoing(&[]);
     let mut client = Program::start("echo_client", &[&server.addr]);
     let mut stdin = client.child.stdin.take().unwrap();
     stdin.write_all(b"x").unwrap();
@@ -364,39 +364,6 @@ fn a_client_that_cannot_connect_says_why_and_fails() {
 }
 
 // ---- line_chat ----
-
-/// Somebody in the chat, by std's sockets.
-struct Guest(BufReader<TcpStream>);
-
-impl Guest {
-    /// Returns when the guest has a name, and what it was told.
-    fn named(server: &Server, name: &str) -> (Guest, String) {
-        let stream = TcpStream::connect(&server.addr).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut guest = Guest(BufReader::new(stream));
-        assert_eq!(guest.hears(), "* your name?");
-        guest.says(name);
-        let hello = guest.hears();
-        (guest, hello)
-    }
-
-    fn says(&mut self, line: &str) {
-        self.0
-            .get_mut()
-            .write_all(format!("{line}\n").as_bytes())
-            .unwrap();
-    }
-
-    fn hears(&mut self) -> String {
-        let mut line = String::new();
-        self.0.read_line(&mut line).unwrap();
-        line.trim_end_matches('\n').to_owned()
-    }
-
-    fn hears_no_more(&mut self) {
-        assert_eq!(self.0.read_line(&mut String::new()).unwrap(), 0);
-    }
-}
 
 #[test]
 fn what_one_says_in_the_chat_all_others_read_from_hello_to_goodbye() {
@@ -681,9 +648,4 @@ fn through_client(addr: &str, input: &[u8]) -> Vec<u8> {
     });
     assert!(output.status.success(), "{:?}", output.status);
     output.stdout
-}
-
-/// An `echo_server`.
-fn echoing(options: &[&str]) -> Server {
-    Server::started("echo_server", options, &["127.0.0.1:0"])
 }

@@ -672,6 +672,11 @@ impl Header {
         self.add(News::Cancelled);
     }
 
+    /// It was not meant so: a test has ordered a panic instead; for the task.
+    pub(super) fn forget_cancelled(&self) {
+        self.remove(News::Cancelled);
+    }
+
     /// When it is resumed next it is to show itself, and to stand still again; by the home thread.
     pub(super) fn ask_to_pose(&self) {
         self.add(News::Pose);
@@ -681,7 +686,7 @@ impl Header {
     pub(super) fn was_asked_to_pose(&self) -> bool {
         let asked = self.has(News::Pose);
         if asked {
-            self.news.set(self.news.get() & !(News::Pose as u8));
+            self.remove(News::Pose);
         }
         asked
     }
@@ -712,6 +717,10 @@ impl Header {
 
     fn add(&self, news: News) {
         self.news.set(self.news.get() | news as u8);
+    }
+
+    fn remove(&self, news: News) {
+        self.news.set(self.news.get() & !(news as u8));
     }
 
     /// What the task will run.

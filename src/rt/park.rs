@@ -164,7 +164,7 @@ fn afflicted(me: &'static Header, own: Option<Instant>, why: Why) -> Option<Inst
     match fault::at_suspension(task, || why.describe(), own.is_some(), scope) {
         None | Some(Fault::Limit) => return own,
         Some(Fault::Timeout) => return Some(Instant::now()),
-        Some(Fault::CancelFirst) => me.cancelled.set(true),
+        Some(Fault::CancelFirst) => me.set_cancelled(),
         Some(Fault::Cancel) => me.send_cancel(),
         Some(Fault::Panic) => {
             fault::let_panic(me.id());
@@ -243,7 +243,7 @@ pub(crate) fn interrupt_if_due(me: &Header) {
 
 fn raise(target: Target) -> ! {
     if target == Target::Task && fault::is_to_panic(me().id()) {
-        me().cancelled.set(false);
+        me().forget_cancelled();
         std::panic::panic_any(fault::Panic);
     }
     unwind::raise(target, &me().raised)

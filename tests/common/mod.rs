@@ -3,6 +3,7 @@
 
 pub mod children;
 pub mod files;
+pub mod flat;
 pub mod futures;
 pub mod interrupts;
 pub mod sockets;

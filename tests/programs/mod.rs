@@ -5,6 +5,7 @@
 #![allow(dead_code)] // each test uses a part
 
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -56,6 +57,16 @@ pub struct Server {
 }
 
 impl Server {
+    /// An `echo_server`. Returns when it listens.
+    pub fn start() -> Server {
+        Server::listening("echo_server", &["127.0.0.1:0"])
+    }
+
+    /// The same with options.
+    pub fn echoing(options: &[&str]) -> Server {
+        Server::started("echo_server", options, &["127.0.0.1:0"])
+    }
+
     /// Any example that says where it listens, at each of these addresses. Returns when it listens.
     pub fn listening(name: &str, at: &[&str]) -> Server {
         Server::started(name, &[], at)
@@ -177,5 +188,38 @@ impl Drop for Program {
     fn drop(&mut self) {
         let _ended = self.child.kill();
         let _status = self.child.wait();
+    }
+}
+
+/// Somebody in the chat, by std's sockets.
+pub struct Guest(pub BufReader<TcpStream>);
+
+impl Guest {
+    /// Returns when the guest has a name, and what it was told.
+    pub fn named(server: &Server, name: &str) -> (Guest, String) {
+        let stream = TcpStream::connect(&server.addr).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut guest = Guest(BufReader::new(stream));
+        assert_eq!(guest.hears(), "* your name?");
+        guest.says(name);
+        let hello = guest.hears();
+        (guest, hello)
+    }
+
+    pub fn says(&mut self, line: &str) {
+        self.0
+            .get_mut()
+            .write_all(format!("{line}\n").as_bytes())
+            .unwrap();
+    }
+
+    pub fn hears(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        line.trim_end_matches('\n').to_owned()
+    }
+
+    pub fn hears_no_more(&mut self) {
+        assert_eq!(self.0.read_line(&mut String::new()).unwrap(), 0);
     }
 }
