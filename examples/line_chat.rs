@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 /// Lines that wait for a client to read them.
 const QUEUE: usize = 100;
 /// Bytes of a line; the rest is another line.
-const LINE: u64 = 4096;
+pub const LINE: u64 = 4096;
 /// How long the farewell may take.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -88,7 +88,7 @@ fn attend(stream: Rc<TcpStream>, room: &Rc<Room>) -> io::Result<()> {
 }
 
 /// Without its end; `None` at the end of the input.
-fn next_line(from: &mut impl BufRead) -> io::Result<Option<String>> {
+pub fn next_line(from: &mut impl BufRead) -> io::Result<Option<String>> {
     let mut line = Vec::new();
     if from.take(LINE).read_until(b'\n', &mut line)? == 0 {
         return Ok(None);

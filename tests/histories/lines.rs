@@ -1,0 +1,61 @@
+//! Lines, as `examples/line_chat.rs` reads them, of what comes in pieces of any size, to a reader with a buffer of any size.
+
+use super::Dice;
+use multitask::os::unix::net::UnixStream;
+use multitask::{spawn_local, yield_now, Scheduler};
+use std::io::{BufReader, Write};
+
+#[path = "../../examples/line_chat.rs"]
+#[allow(dead_code)] // but for the lines
+mod line_chat;
+
+/// Sends what `bytes` say in pieces as they say, and panics unless the lines that arrive are those that were sent.
+pub fn run(bytes: &[u8]) {
+    let mut dice = Dice::new(bytes);
+    let buffer = 1 + dice.below(64);
+    let repeat = [1, 1, 1, 100][dice.below(4)];
+    let pieces = Vec::from_iter((0..1 + dice.below(16)).map(|_| 1 + dice.below(100)));
+    let text = dice.rest().repeat(repeat);
+    let expected = lines_of(&text);
+
+    let scheduler = Scheduler::new().unwrap();
+    let got = scheduler.block_on(move || {
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        let sender = spawn_local(move || {
+            let mut left = &*text;
+            for piece in pieces.iter().cycle() {
+                let (piece, rest) = left.split_at(left.len().min(*piece));
+                ours.write_all(piece).unwrap();
+                yield_now();
+                left = rest;
+                if left.is_empty() {
+                    break;
+                }
+            }
+        });
+        let mut reader = BufReader::with_capacity(buffer, theirs);
+        let got = Vec::from_iter(std::iter::from_fn(|| {
+            line_chat::next_line(&mut reader).unwrap()
+        }));
+        sender.join().unwrap();
+        got
+    });
+    assert_eq!(got, expected);
+}
+
+/// The same, of all of it, byte by byte.
+fn lines_of(text: &[u8]) -> Vec<String> {
+    let mut lines = vec![Vec::new()];
+    for &byte in text {
+        let line = lines.last_mut().unwrap();
+        line.push(byte);
+        if byte == b'\n' || line.len() == line_chat::LINE as usize {
+            lines.push(Vec::new());
+        }
+    }
+    if lines.last().is_some_and(Vec::is_empty) {
+        lines.pop();
+    }
+    let shown = |line: Vec<u8>| String::from_utf8_lossy(&line).trim_end().to_owned();
+    lines.into_iter().map(shown).collect()
+}
