@@ -57,3 +57,6 @@ mod alarm;
 mod fiber;
 mod overflow;
 mod stack;
+
+#[cfg_attr(not(multitask_valgrind), path = "memcheck_off.rs")]
+mod memcheck;
