@@ -5,10 +5,13 @@ use corosensei::stack::valgrind::ValgrindStackRegistration;
 use std::fmt;
 
 /// The stacks of one mapping, for as long as this lives.
-#[derive(Default)]
 pub(super) struct Told(Vec<ValgrindStackRegistration>);
 
 impl Told {
+    pub(super) const fn none() -> Self {
+        Told(Vec::new())
+    }
+
     pub(super) fn of_stack(&mut self, start: usize, len: usize) {
         let start = std::ptr::with_exposed_provenance_mut(start);
         self.0.push(ValgrindStackRegistration::new(start, len));

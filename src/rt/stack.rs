@@ -369,7 +369,7 @@ impl Slab {
             slots,
             carved: 0,
             entry: REGISTER.add(start, slots, layout),
-            told: Told::default(),
+            told: Told::none(),
         })
     }
 
