@@ -136,7 +136,7 @@ struct Client {
 ///
 /// # Errors
 /// Those of reading; `InvalidData` if it is longer than that.
-fn next_line(from: &mut impl BufRead, max: usize) -> io::Result<Option<String>> {
+pub fn next_line(from: &mut impl BufRead, max: usize) -> io::Result<Option<String>> {
     let mut line = Vec::new();
     from.take(max as u64 + 1).read_until(b'\n', &mut line)?;
     if line.len() > max {

@@ -3,6 +3,7 @@
 mod common;
 
 use common::{ends, settle, Drops, OnDrop, Remote, LONG};
+use multitask::sync::Event;
 use multitask::task::{self, Builder, JoinTimeoutError};
 use multitask::{sleep, spawn, timeout, yield_now, JoinError, Scheduler};
 use std::cell::Cell;
@@ -339,13 +340,13 @@ fn a_scope_in_a_destructor_of_a_cancelled_task_does_its_work() {
 #[test]
 fn a_scope_is_shielded_where_its_caller_is() {
     let scheduler = Scheduler::new().unwrap();
-    let done = Rc::new(Cell::new(false));
-    let told = done.clone();
+    let (done, gate) = (Rc::new(Cell::new(false)), Rc::new(Event::new()));
+    let (told, opened) = (done.clone(), gate.clone());
     let task = scheduler.spawn_local(move || {
         task::shield(|| {
             task::scope(|s| {
                 s.spawn_local(|| {
-                    sleep(Duration::from_millis(1));
+                    opened.wait();
                     told.set(true);
                 });
             });
@@ -353,6 +354,9 @@ fn a_scope_is_shielded_where_its_caller_is() {
     });
     settle(&scheduler);
     task.cancel();
+    settle(&scheduler);
+    assert!(!task.is_finished());
+    gate.set();
     scheduler.run().unwrap();
     assert!(done.get() && task.join().unwrap_err().is_cancelled());
 }

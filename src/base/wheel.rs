@@ -290,9 +290,12 @@ impl<K: Copy> Wheel<K> {
 }
 
 #[cfg(test)]
+#[path = "../../tests/histories/wheel.rs"]
+mod history;
+
+#[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
 
     /// Everything due at `now`, in the order in which it fires.
     fn drain<K: Copy>(wheel: &mut Wheel<K>, now: u64) -> Vec<K> {
@@ -591,130 +594,25 @@ mod tests {
     fn a_random_history_agrees_with_a_sorted_map() {
         for seed in 1..=64 {
             println!("seed {seed}"); // shown when the test fails
-            History::new(seed).run(1_500);
+            let mut random = Random(u64::wrapping_mul(seed, 0x9e37_79b9_7f4a_7c15));
+            let bytes = Vec::from_iter((0..16_000).map(|_| random.next() as u8));
+            history::run(&bytes, look_inside);
         }
     }
 
-    /// A wheel beside the plainest thing that behaves the same, and the dice that drive both.
-    struct History {
-        random: Random,
-        wheel: Wheel<u64>,
-        /// Armed items by deadline, then by age.
-        model: BTreeMap<(u64, u64), Key>,
-        present: u64,
-        armed: u64,
-        /// Every key ever made, with the model's name for it.
-        keys: Vec<(Key, (u64, u64))>,
+    #[cfg(not(loom))]
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config { failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn every_history_agrees_with_a_sorted_map(bytes: Vec<u8>) {
+            history::run(&bytes, look_inside);
+        }
     }
 
-    impl History {
-        fn new(seed: u64) -> Self {
-            let random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            History {
-                random,
-                wheel: Wheel::new(),
-                model: BTreeMap::new(),
-                present: 0,
-                armed: 0,
-                keys: Vec::new(),
-            }
-        }
-
-        fn run(&mut self, steps: usize) {
-            for _ in 0..steps {
-                match self.random.below(10) {
-                    0..=4 => self.arm(),
-                    5..=6 => self.cancel(),
-                    7 => self.pop_at_next(),
-                    _ => self.pop_some(),
-                }
-                self.compare();
-            }
-            while self.pop(u64::MAX) {
-                self.compare();
-            }
-            assert!(self.wheel.is_empty());
-        }
-
-        fn arm(&mut self) {
-            let deadline = match self.random.below(8) {
-                0 => self.random.next(),
-                1 => self.present.saturating_sub(self.random.magnitude()),
-                2 if !self.keys.is_empty() => self.any_key().1 .0,
-                3 => self.present | ((1 << self.random.below(64)) - 1),
-                4 => u64::MAX - self.random.below(3),
-                _ => self.present.saturating_add(self.random.step()),
-            };
-            let key = self.wheel.arm(deadline, self.armed);
-            let name = (deadline.max(self.present), self.armed);
-            self.model.insert(name, key);
-            self.keys.push((key, name));
-            self.armed += 1;
-        }
-
-        fn cancel(&mut self) {
-            if !self.keys.is_empty() {
-                let (key, name) = self.any_key();
-                assert_eq!(
-                    self.wheel.cancel(key),
-                    self.model.remove(&name).map(|_| name.1)
-                );
-            }
-        }
-
-        fn pop_at_next(&mut self) {
-            if let Some(next) = self.wheel.next() {
-                let fired = self.pop(next);
-                assert!(
-                    fired || self.wheel.next().unwrap() > next,
-                    "stuck at {next}"
-                );
-            }
-        }
-
-        fn pop_some(&mut self) {
-            let now = match self.random.below(8) {
-                0 => self.present.saturating_sub(self.random.magnitude()),
-                _ => self.present.saturating_add(self.random.step()),
-            };
-            for _ in 0..=self.random.below(20) {
-                if !self.pop(now) {
-                    break;
-                }
-            }
-        }
-
-        fn pop(&mut self, now: u64) -> bool {
-            let present = now.max(self.present);
-            let first = self.model.first_key_value().map(|(name, _)| *name);
-            let due = first.filter(|name| name.0 <= present);
-            // The wheel gets the raw `now`, which may lie in the past.
-            assert_eq!(self.wheel.pop(now), due.map(|name| name.1));
-            self.present = due.map_or(present, |name| name.0);
-            due.is_some_and(|name| self.model.remove(&name).is_some())
-        }
-
-        fn compare(&self) {
-            verify(&self.wheel);
-            assert_eq!(self.wheel.len(), self.model.len());
-            assert_eq!(self.wheel.is_empty(), self.model.is_empty());
-            assert_eq!(self.wheel.elapsed, self.present);
-            match (self.wheel.next(), self.model.first_key_value()) {
-                (Some(next), Some((name, _))) => assert!(self.present <= next && next <= name.0),
-                (next, first) => assert_eq!((next, first), (None, None)),
-            }
-        }
-
-        fn any_key(&mut self) -> (Key, (u64, u64)) {
-            // Half of the time a recent one, which is likely still armed.
-            let range = self.keys.len() as u64;
-            let back = if self.random.below(2) == 0 {
-                self.random.below(range.min(16))
-            } else {
-                self.random.below(range)
-            };
-            self.keys[(range - 1 - back) as usize]
-        }
+    fn look_inside(wheel: &Wheel<u64>, armed: usize, present: u64) {
+        verify(wheel);
+        assert_eq!((wheel.len(), wheel.elapsed), (armed, present));
     }
 
     /// Marsaglia's xorshift.
@@ -736,16 +634,6 @@ mod tests {
         fn magnitude(&mut self) -> u64 {
             let shift = self.below(64);
             self.next() >> shift
-        }
-
-        /// Mostly a few levels' worth, so that a history does not reach the end of time at once.
-        fn step(&mut self) -> u64 {
-            let bits = if self.below(100) == 0 {
-                62
-            } else {
-                self.below(26)
-            };
-            self.next() & ((1 << bits) - 1)
         }
     }
 }

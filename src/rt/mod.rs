@@ -67,3 +67,6 @@ mod fiber;
 mod overflow;
 pub(crate) mod stack;
 pub(crate) mod trace;
+
+#[cfg_attr(not(multitask_valgrind), path = "memcheck_off.rs")]
+mod memcheck;

@@ -13,6 +13,7 @@
 use crate::rt::stack;
 use crate::sys::mem;
 use crate::sys::signal::{self, c_int, Action, Disposition, Fault, Info};
+use std::cell::RefCell;
 use std::ffi::c_void;
 use std::io;
 use std::sync::{Once, OnceLock};
@@ -44,24 +45,70 @@ pub(crate) fn install(describe: Describe) {
     });
 }
 
-/// Gives the calling thread an alternate signal stack if it has none; threads made by std have one.
+/// Gives the calling thread an alternate signal stack if it has none; threads made by std have one, if std has started the program.
 ///
-/// It is leaked: 64 KiB of address space for each thread made by others on which tasks run, of which a page or two is
-/// ever touched.
+/// It goes with the thread: 64 KiB of address space, of which a page or two is ever touched.
 ///
 /// # Errors
 ///
-/// No address space. Tasks can run without it, but an overflow is then a bare fault.
+/// No address space, or the thread is about to end. Tasks can run without it, but an overflow is then a bare fault.
 pub(crate) fn prepare_thread() -> io::Result<()> {
-    if signal::has_alternate_stack()? {
+    if signal::alternate_stack()?.is_some() {
         return Ok(());
     }
-    let guard = mem::page_size();
-    let start = mem::reserve(guard + ALTERNATE_STACK)?;
-    // SAFETY: the lowest page of what was mapped above.
-    unsafe { mem::protect_none(start, guard) }?;
-    // SAFETY: the rest of it; leaked, hence this thread's alone.
-    unsafe { signal::set_alternate_stack(start.wrapping_add(guard), ALTERNATE_STACK) }
+    let given = |alternate: &RefCell<Option<Alternate>>| {
+        let mut alternate = alternate.borrow_mut();
+        if alternate.is_none() {
+            *alternate = Some(Alternate::map()?);
+        }
+        alternate.as_ref().map_or(Ok(()), Alternate::give)
+    };
+    ALTERNATE.try_with(given).map_err(io::Error::other)?
+}
+
+thread_local! {
+    /// What was given to this thread, if it had none.
+    static ALTERNATE: RefCell<Option<Alternate>> = const { RefCell::new(None) };
+}
+
+/// A mapping of a thread's own: a guard, and above it the alternate signal stack.
+struct Alternate {
+    start: *mut u8,
+    guard: usize,
+}
+
+impl Alternate {
+    fn map() -> io::Result<Alternate> {
+        let guard = mem::page_size();
+        let start = mem::reserve(guard + ALTERNATE_STACK)?;
+        let alternate = Alternate { start, guard };
+        // SAFETY: the lowest page of what was mapped above.
+        unsafe { mem::protect_none(start, guard) }?;
+        Ok(alternate)
+    }
+
+    fn stack(&self) -> *mut u8 {
+        self.start.wrapping_add(self.guard)
+    }
+
+    fn give(&self) -> io::Result<()> {
+        // SAFETY: of our mapping all but the guard, which is the thread's until it ends: see `drop`.
+        unsafe { signal::set_alternate_stack(self.stack(), ALTERNATE_STACK) }
+    }
+}
+
+impl Drop for Alternate {
+    /// With the thread. It may have another alternate stack by now; one that it runs on right now stays for ever.
+    fn drop(&mut self) {
+        let taken_away = match signal::alternate_stack() {
+            Ok(Some(start)) if start == self.stack() => signal::disable_alternate_stack(),
+            other => other.map(drop),
+        };
+        if taken_away.is_ok() {
+            // SAFETY: our mapping; no signal is handled on it any more.
+            let _best_effort = unsafe { mem::release(self.start, self.guard + ALTERNATE_STACK) };
+        }
+    }
 }
 
 fn install_for(fault: Fault) -> io::Result<()> {
@@ -469,6 +516,28 @@ mod tests {
             (stderr(&output).as_str(), output.status.signal()),
             ("", Some(SIGSEGV))
         );
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn an_alternate_stack_goes_with_its_thread() {
+        let mappings = || {
+            std::fs::read_to_string("/proc/self/maps")
+                .expect("/proc is mounted")
+                .lines()
+                .count()
+        };
+        let before = mappings();
+        for _ in 0..1_000 {
+            let thread = std::thread::spawn(|| {
+                signal::disable_alternate_stack().expect("there is one");
+                prepare_thread().expect("address space");
+                assert!(signal::alternate_stack().expect("valid").is_some());
+            });
+            thread.join().expect("the thread does not panic");
+        }
+        // Other tests map and unmap meanwhile, a few hundred at most.
+        assert!(mappings() < before + 500);
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //! 6.13) or refuses it (locked memory), they are made by `mprotect`, which takes two, out of a budget for the whole
 //! process: at the limit of mappings (`vm.max_map_count`) `malloc` and `pthread_create` would fail as well.
 
+use super::memcheck::Told;
 use crate::sys::mem;
 use corosensei::stack::{Stack, StackPointer};
 use std::io;
@@ -231,6 +232,8 @@ impl StackPool {
         // SAFETY: by 2 nobody else owns the slot.
         unsafe { self.guards.install(start as *mut u8, self.layout.guard) }?;
         let slot = self.layout.slot(start, slab.carved);
+        let guard = self.layout.guard;
+        slab.told.of_stack(start + guard, self.layout.size);
         slab.carved += 1;
         Ok(slot)
     }
@@ -330,6 +333,7 @@ struct Slab {
     carved: usize,
     /// Where the fault handler finds it.
     entry: &'static Entry,
+    told: Told,
 }
 
 /// Address space that is left for others when stacks take the rest: without it the next allocation would end the process,
@@ -365,6 +369,7 @@ impl Slab {
             slots,
             carved: 0,
             entry: REGISTER.add(start, slots, layout),
+            told: Told::none(),
         })
     }
 

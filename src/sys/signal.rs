@@ -212,18 +212,19 @@ pub(crate) fn raise(fault: Fault) -> io::Result<()> {
     check(unsafe { libc::raise(fault.number()) })
 }
 
-/// Whether the calling thread has an alternate signal stack.
+/// Where the calling thread's alternate signal stack starts, if it has one.
 ///
 /// # Errors
 ///
 /// Those of `sigaltstack(2)`.
-pub(crate) fn has_alternate_stack() -> io::Result<bool> {
+pub(crate) fn alternate_stack() -> io::Result<Option<*mut u8>> {
     let mut stack = MaybeUninit::<libc::stack_t>::uninit();
     // SAFETY: null changes nothing; `stack` outlives the call.
     check(unsafe { libc::sigaltstack(std::ptr::null(), stack.as_mut_ptr()) })?;
     // SAFETY: sigaltstack succeeded and filled it in.
     let stack = unsafe { stack.assume_init() };
-    Ok(stack.ss_flags & libc::SS_DISABLE == 0)
+    let enabled = stack.ss_flags & libc::SS_DISABLE == 0;
+    Ok(enabled.then_some(stack.ss_sp.cast()))
 }
 
 /// Gives the calling thread `len` bytes at `start` as its alternate signal stack.
@@ -247,7 +248,10 @@ pub(crate) unsafe fn set_alternate_stack(start: *mut u8, len: usize) -> io::Resu
 }
 
 /// Takes the calling thread's alternate signal stack away.
-#[cfg(test)]
+///
+/// # Errors
+///
+/// Those of `sigaltstack(2)`: the thread runs on it now.
 pub(crate) fn disable_alternate_stack() -> io::Result<()> {
     let stack = libc::stack_t {
         ss_sp: std::ptr::null_mut(),
@@ -308,12 +312,13 @@ mod tests {
     #[test]
     fn a_thread_of_std_has_an_alternate_stack_and_takes_another() {
         std::thread::spawn(|| {
-            assert!(has_alternate_stack().expect("a valid question"));
+            assert!(alternate_stack().expect("a valid question").is_some());
             let memory = Vec::leak(vec![0_u8; 64 << 10]);
             // SAFETY: leaked, and given to this thread alone.
             unsafe { set_alternate_stack(memory.as_mut_ptr(), memory.len()) }
                 .expect("large enough");
-            assert!(has_alternate_stack().expect("a valid question"));
+            let start = alternate_stack().expect("a valid question");
+            assert_eq!(start, Some(memory.as_mut_ptr()));
         })
         .join()
         .expect("the thread does not panic");
