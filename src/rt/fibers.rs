@@ -30,11 +30,17 @@ struct Class {
     size: u32,
     pool: StackPool,
     /// The last is the next to go.
-    idle: Vec<Fiber>,
+    idle: Vec<Idle>,
     /// The fewest that were idle since the last trim.
     low: usize,
     tasks: usize,
     promised: usize,
+}
+
+struct Idle {
+    fiber: Fiber,
+    /// Of the task that had it last: an address at the top of its stack.
+    switch: Switch,
 }
 
 impl Fibers {
@@ -79,9 +85,9 @@ impl Fibers {
         let body = self.body;
         let class = self.class(size);
         match class.idle.pop() {
-            Some(fiber) => {
+            Some(idle) => {
                 class.low = class.low.min(class.idle.len());
-                Ok(fiber)
+                Ok(idle.fiber)
             }
             None => {
                 class.low = 0;
@@ -92,8 +98,16 @@ impl Fibers {
 
     /// Takes back a fiber that is idle.
     #[inline]
-    pub(super) fn give(&mut self, size: u32, fiber: Fiber) {
-        self.class(size).idle.push(fiber);
+    pub(super) fn give(&mut self, size: u32, fiber: Fiber, switch: Switch) {
+        self.class(size).idle.push(Idle { fiber, switch });
+    }
+
+    /// The way back of the fiber of the default size that will be taken after so many others.
+    #[inline]
+    pub(super) fn peek(&self, ahead: usize) -> Option<Switch> {
+        let idle = &self.classes[0].idle;
+        let index = idle.len().checked_sub(ahead + 1)?;
+        Some(idle[index].switch)
     }
 
     /// Whether there is something for `trim` to do, now or later.
@@ -111,7 +125,7 @@ impl Fibers {
                 class
                     .idle
                     .drain(..unused.div_ceil(2))
-                    .map(|fiber| (size, fiber)),
+                    .map(|idle| (size, idle.fiber)),
             );
             class.low = class.idle.len();
         }
@@ -125,7 +139,7 @@ impl Fibers {
             class
                 .idle
                 .drain(..)
-                .map(move |fiber| (size, fiber))
+                .map(move |idle| (size, idle.fiber))
                 .collect::<Vec<_>>()
         };
         self.classes.iter_mut().flat_map(take).collect()

@@ -45,8 +45,14 @@ use std::time::{Duration, Instant};
 pub(super) const QUOTA: u32 = 64;
 /// Tasks put before others in one pass.
 const JUMPS: u32 = 4 * QUOTA;
+/// For how long that goes on.
+const SLICE: Duration = Duration::from_millis(2);
 /// For how many runs ahead the stack of a task is fetched; for twice as many its header.
 const AHEAD: usize = 8;
+/// For how many tasks ahead that begin on a stack of their own that is fetched,
+const STARTS_AHEAD: usize = 4;
+/// and how many lines of it.
+const FIRST_LINES: usize = 6;
 /// So many tasks that take turns do not fit into the caches.
 const MANY: usize = 4096;
 /// Nor do so many with what the system touches for their descriptors.
@@ -55,8 +61,6 @@ const MANY_WAITING: usize = 64;
 const POSE: usize = 4096;
 /// Of a cache.
 const LINE: usize = 64;
-/// For how long that goes on.
-const SLICE: Duration = Duration::from_millis(2);
 /// Messages of other threads taken in at a time.
 const MESSAGES: u32 = 1024;
 /// Operations that a task may do without waiting before it has to let others run.
@@ -679,6 +683,16 @@ impl Worker {
         }
     }
 
+    /// Has the top of the stack fetched on which a task will begin soon. (10,000 new tasks that yield once: 103 ns each instead of 113.)
+    fn foresee_start(&self) {
+        if let Some(switch) = self.fibers.borrow().peek(STARTS_AHEAD) {
+            let (base, _) = switch.stack(0);
+            for line in 0..FIRST_LINES {
+                prefetch(base.wrapping_byte_sub(line * LINE));
+            }
+        }
+    }
+
     /// Who waits for a task lets it, and is let by it, go before all others: what belongs together runs together. But after a
     /// while the others have a pass for themselves.
     fn begin_pass(&self) {
@@ -735,6 +749,9 @@ impl Worker {
         let seat = unsafe { &mut *self.seat.get() };
         if size != 0 || seat.is_none() {
             let taken = self.fibers.borrow_mut().take(size);
+            if self.is_far() {
+                self.foresee_start();
+            }
             match taken {
                 Err(error) => return self.refuse(task, &error),
                 Ok(fiber) if size != 0 => {
@@ -777,7 +794,10 @@ impl Worker {
         // SAFETY: the fiber is not running.
         let fiber = unsafe { (*task.fiber.get()).take() };
         if let Some(fiber) = fiber {
-            self.fibers.borrow_mut().give(task.stack_size(), fiber);
+            let switch = task.switch.get();
+            self.fibers
+                .borrow_mut()
+                .give(task.stack_size(), fiber, switch);
         }
         self.count_out(task.stack_size());
         task.release();
