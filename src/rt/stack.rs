@@ -1078,6 +1078,8 @@ mod tests {
             assert_eq!(hit.touched(), Some(depth * page));
         }
         pool.put(slot);
+        // Elsewhere the system takes the memory when it needs some.
+        #[cfg(all(target_os = "linux", not(multitask_portable)))]
         assert_eq!(hit.touched(), Some(0));
     }
 

@@ -250,6 +250,7 @@ mod tests {
         assert_eq!(resident(), [0; 4]);
     }
 
+    #[cfg(all(target_os = "linux", not(multitask_portable)))]
     #[test]
     fn discarded_memory_reads_as_zero() {
         let pages = Pages::new();
