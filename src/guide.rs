@@ -7,6 +7,9 @@ mod readme {}
 #[doc = include_str!("../docs/guide/README.md")]
 mod index {}
 
+#[doc = include_str!("../docs/guide/chat.md")]
+mod chat {}
+
 #[doc = include_str!("../docs/guide/tasks.md")]
 mod tasks {}
 
