@@ -28,6 +28,9 @@ mod http_and_tls {}
 #[doc = include_str!("../docs/guide/files.md")]
 mod files {}
 
+#[doc = include_str!("../docs/guide/blocking.md")]
+mod blocking {}
+
 #[doc = include_str!("../docs/guide/processes.md")]
 mod processes {}
 
@@ -42,6 +45,9 @@ mod multi_core {}
 
 #[doc = include_str!("../docs/guide/debugging.md")]
 mod debugging {}
+
+#[doc = include_str!("../docs/guide/from-threads.md")]
+mod from_threads {}
 
 #[doc = include_str!("../docs/guide/coming-from-multitask.md")]
 mod coming_from_multitask {}
