@@ -51,3 +51,12 @@ mod from_threads {}
 
 #[doc = include_str!("../docs/guide/coming-from-multitask.md")]
 mod coming_from_multitask {}
+
+#[doc = include_str!("../docs/guide/coming-from-gevent.md")]
+mod coming_from_gevent {}
+
+#[doc = include_str!("../docs/guide/coming-from-may.md")]
+mod coming_from_may {}
+
+#[doc = include_str!("../docs/guide/coming-from-tokio.md")]
+mod coming_from_tokio {}

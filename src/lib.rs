@@ -209,7 +209,7 @@
 //! |---|---|
 //! | starting, joining and sizing tasks, scopes | [`task`]; under the names of `std::thread`, [`thread`] |
 //! | sleeping, limits, intervals, timers | [`time`] |
-//! | channels, locks, queues | [`sync`]; the first of several: [`select`] |
+//! | channels, locks, queues | [`sync`]; the first of several: [`mod@select`] |
 //! | sockets and servers | [`net`], [`os::unix::net`] |
 //! | files, pipes, terminals, any descriptor | [`fs`], [`io`] |
 //! | children and signals | [`process`], [`signal`] |
