@@ -7,6 +7,9 @@ mod readme {}
 #[doc = include_str!("../docs/guide/README.md")]
 mod index {}
 
+#[doc = include_str!("../docs/guide/chat.md")]
+mod chat {}
+
 #[doc = include_str!("../docs/guide/tasks.md")]
 mod tasks {}
 
@@ -25,6 +28,9 @@ mod http_and_tls {}
 #[doc = include_str!("../docs/guide/files.md")]
 mod files {}
 
+#[doc = include_str!("../docs/guide/blocking.md")]
+mod blocking {}
+
 #[doc = include_str!("../docs/guide/processes.md")]
 mod processes {}
 
@@ -40,5 +46,17 @@ mod multi_core {}
 #[doc = include_str!("../docs/guide/debugging.md")]
 mod debugging {}
 
+#[doc = include_str!("../docs/guide/from-threads.md")]
+mod from_threads {}
+
 #[doc = include_str!("../docs/guide/coming-from-multitask.md")]
 mod coming_from_multitask {}
+
+#[doc = include_str!("../docs/guide/coming-from-gevent.md")]
+mod coming_from_gevent {}
+
+#[doc = include_str!("../docs/guide/coming-from-may.md")]
+mod coming_from_may {}
+
+#[doc = include_str!("../docs/guide/coming-from-tokio.md")]
+mod coming_from_tokio {}
