@@ -11,6 +11,7 @@ use multitask::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use multitask::{spawn, yield_now, JoinError, Timeout};
 use socket2::SockRef;
 use std::io::{self, BufRead, BufReader, ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::net::Ipv6Addr;
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -741,15 +742,14 @@ fn a_listener_for_ipv6_alone_leaves_the_port_of_ipv4_to_others() {
     if TcpListener::bind("[::1]:0").is_err() {
         return; // there is no IPv6 here
     }
+    // Somebody has the port of IPv4 already: where many connections come and go, hardly one is free for all its addresses.
     let bind = |only_v6| {
-        let options = TcpListener::builder().only_v6(only_v6);
-        let v6 = options.bind("[::]:0").unwrap();
-        let v4 = SocketAddr::from(([0, 0, 0, 0], v6.local_addr().unwrap().port()));
-        TcpListener::bind(v4)
-            .map(drop)
-            .map_err(|error| error.kind())
+        let v4 = TcpListener::bind("127.0.0.1:0").unwrap();
+        let any_v6 = (Ipv6Addr::UNSPECIFIED, v4.local_addr().unwrap().port());
+        let v6 = TcpListener::builder().only_v6(only_v6).bind(any_v6);
+        v6.map(drop).map_err(|error| error.kind())
     };
-    // Another program may have the one or the other port.
+    // Another program may have that of IPv6.
     assert!((0..100).any(|_| bind(true) == Ok(())));
     assert_eq!(bind(false), Err(ErrorKind::AddrInUse));
     let v4 = TcpListener::builder().only_v6(true).bind("127.0.0.1:0");
