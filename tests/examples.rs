@@ -487,13 +487,17 @@ fn at_most_one_tick_in_fifty_is_missed_while_lines_are_counted() {
         let pid = program.id();
         let feeder = thread::spawn(move || {
             let mut stopped = Duration::ZERO;
-            while stdin.write_all(&lines).is_ok() {
+            loop {
+                let written = stdin.write_all(&lines);
                 stopped = time_without_processor(pid).unwrap_or(stopped);
+                if written.is_err() {
+                    return stopped;
+                }
             }
-            stopped
         });
         let output = program.finish();
-        was_free |= feeder.join().unwrap() < Duration::from_millis(20);
+        let stopped = feeder.join().unwrap();
+        was_free |= stopped < Duration::from_millis(20);
         assert!(output.status.success(), "{output:?}");
         let numbers: Vec<u64> = text(&output.stdout)
             .split_whitespace()
@@ -502,7 +506,11 @@ fn at_most_one_tick_in_fifty_is_missed_while_lines_are_counted() {
         let [lines, ticks, due] = numbers[..] else {
             panic!("{output:?}");
         };
-        assert!(lines > 0 && ticks * 20 >= due, "{output:?}");
+        let was_stopped = stopped > Duration::from_millis(300);
+        assert!(
+            lines > 0 && (was_stopped || ticks * 20 >= due),
+            "{stopped:?} {output:?}"
+        );
         lines > 100_000 && ticks >= 90 && ticks * 50 >= due * 49
     });
     assert!(kept || !was_free, "ticks are missed");
