@@ -440,19 +440,19 @@ fn one_who_does_not_read_keeps_nobody_waiting_and_is_told_what_was_lost() {
         ["* fast has joined", "* talker has joined"]
     );
     let (mut said, mut next, mut lost) = (LINES, 0, 0);
-    while next < LINES {
+    loop {
         let line = slow.hears();
-        match line.strip_prefix("* you read too slowly: ") {
-            Some(told) => {
-                let gap: usize = told.split_whitespace().next().unwrap().parse().unwrap();
-                next += gap;
-                lost += gap;
-            }
-            None => {
-                let number = line.split_whitespace().nth(1);
-                let told_of = number == Some(&next.to_string());
-                assert!(told_of, "{next} is missing, not told of: {line:.20}");
-                next += 1;
+        if let Some(told) = line.strip_prefix("* you read too slowly: ") {
+            let gap: usize = told.split_whitespace().next().unwrap().parse().unwrap();
+            next += gap;
+            lost += gap;
+        } else {
+            let number = line.split_whitespace().nth(1);
+            let told_of = number == Some(&next.to_string());
+            assert!(told_of, "{next} is missing, not told of: {line:.20}");
+            next += 1;
+            if next > LINES {
+                break;
             }
         }
         talker.says(&format!("{said} again"));
