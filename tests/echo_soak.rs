@@ -208,12 +208,13 @@ impl Guests {
                 let has = Belongings::now();
                 if now.duration_since(told) >= Duration::from_secs(60) {
                     told = now;
-                    println!("{} clients so far, {has:?}", guests.came);
+                    let (came, present) = (guests.came, guests.present());
+                    println!("{came} clients so far, {present} are here, {has:?}");
                 }
                 guests.peak.mapped = guests.peak.mapped.max(has.mapped);
                 if now > warm {
-                    resident.add(has.resident);
-                    mapped.add(has.mapped);
+                    resident.add_under(guests.present(), has.resident);
+                    mapped.add_under(guests.present(), has.mapped);
                 }
             }
         }
@@ -236,8 +237,7 @@ impl Guests {
         let number = FIRST + self.came;
         assert!(number < 0x00ff_ffff, "there are no more addresses");
         self.came += 1;
-        let present = self.places - self.room.available_permits();
-        self.peak.clients = self.peak.clients.max(present);
+        self.peak.clients = self.peak.clients.max(self.present());
         let connecting = Connecting::begin(world);
         let host = world.clone();
         let client = spawn(move || {
@@ -256,6 +256,10 @@ impl Guests {
                 }
             });
         }
+    }
+
+    fn present(&self) -> usize {
+        self.places - self.room.available_permits()
     }
 
     /// Until all have gone.

@@ -415,7 +415,8 @@ fn one_who_does_not_read_keeps_nobody_waiting_and_is_told_what_was_lost() {
     // More than the buffers of the system take, in pieces that fit into the queue of one who reads.
     const LINES: usize = 4_000;
     const PIECE: usize = 50;
-    let server = Server::listening("line_chat", &["127.0.0.1:0"]);
+    // However long it lasts, nobody is shown the door.
+    let server = Server::started("line_chat", &["--timeout", "3600"], &["127.0.0.1:0"]);
     let (mut slow, _) = Guest::named(&server, "slow");
     let small = SockRef::from(slow.0.get_ref()).set_recv_buffer_size(256 << 10);
     small.unwrap();
@@ -432,28 +433,33 @@ fn one_who_does_not_read_keeps_nobody_waiting_and_is_told_what_was_lost() {
         }
     }
 
-    // There is room again once some were read: the next line comes with the news.
+    // Lines are lost whenever there is no room, which the system may make at any time, and each gap is told of with the
+    // next line that has room: one is said for each that is read.
     assert_eq!(
         [slow.hears(), slow.hears()],
         ["* fast has joined", "* talker has joined"]
     );
-    let mut read = 0;
-    let told = loop {
+    let (mut said, mut next, mut lost) = (LINES, 0, 0);
+    loop {
         let line = slow.hears();
-        if line.starts_with("* you read too slowly: ") {
-            break line;
+        if let Some(told) = line.strip_prefix("* you read too slowly: ") {
+            let gap: usize = told.split_whitespace().next().unwrap().parse().unwrap();
+            next += gap;
+            lost += gap;
+        } else {
+            let number = line.split_whitespace().nth(1);
+            let told_of = number == Some(&next.to_string());
+            assert!(told_of, "{next} is missing, not told of: {line:.20}");
+            next += 1;
+            if next > LINES {
+                break;
+            }
         }
-        assert_eq!(
-            line,
-            format!("talker: {read} {long}"),
-            "in order, and none left out"
-        );
-        read += 1;
-        talker.says("again");
-        assert_eq!(fast.hears(), "talker: again");
-    };
-    let lost: usize = told.split_whitespace().nth(5).unwrap().parse().unwrap();
-    assert!(read > 0 && lost >= LINES - read, "{told}, {read} read");
+        talker.says(&format!("{said} again"));
+        assert_eq!(fast.hears(), format!("talker: {said} again"));
+        said += 1;
+    }
+    assert!(lost > 0, "nothing was lost of {said} lines");
     server.stop("TERM");
 }
 
@@ -481,13 +487,17 @@ fn at_most_one_tick_in_fifty_is_missed_while_lines_are_counted() {
         let pid = program.id();
         let feeder = thread::spawn(move || {
             let mut stopped = Duration::ZERO;
-            while stdin.write_all(&lines).is_ok() {
+            loop {
+                let written = stdin.write_all(&lines);
                 stopped = time_without_processor(pid).unwrap_or(stopped);
+                if written.is_err() {
+                    return stopped;
+                }
             }
-            stopped
         });
         let output = program.finish();
-        was_free |= feeder.join().unwrap() < Duration::from_millis(20);
+        let stopped = feeder.join().unwrap();
+        was_free |= stopped < Duration::from_millis(20);
         assert!(output.status.success(), "{output:?}");
         let numbers: Vec<u64> = text(&output.stdout)
             .split_whitespace()
@@ -496,7 +506,11 @@ fn at_most_one_tick_in_fifty_is_missed_while_lines_are_counted() {
         let [lines, ticks, due] = numbers[..] else {
             panic!("{output:?}");
         };
-        assert!(lines > 0 && ticks * 20 >= due, "{output:?}");
+        let was_stopped = stopped > Duration::from_millis(300);
+        assert!(
+            lines > 0 && (was_stopped || ticks * 20 >= due),
+            "{stopped:?} {output:?}"
+        );
         lines > 100_000 && ticks >= 90 && ticks * 50 >= due * 49
     });
     assert!(kept || !was_free, "ticks are missed");

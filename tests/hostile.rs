@@ -34,7 +34,7 @@ const EACH: u64 = 40 << 10;
 
 #[test]
 fn who_sends_a_byte_at_a_time_takes_nobody_s_turn() {
-    let server = Server::start();
+    let server = Server::echoing(&["--timeout", "3600"]);
     let before = memory(&server);
     let mut slow: Vec<_> = (0..50).map(|_| connect(&server)).collect();
     for byte in 0..20 {
@@ -151,11 +151,10 @@ fn a_connection_whose_other_end_is_no_more_is_closed() {
     let before = descriptors(&server);
     let mut silent = Vec::new();
     for n in 0..100 {
-        let mut stream = connect(&server);
-        if n % 2 == 0 {
-            stream.write_all(b"here I am").unwrap();
-            stream.read_exact(&mut [0; 9]).unwrap();
-        }
+        let stream = match n % 2 {
+            0 => programs::served(|| converses(&server)).0,
+            _ => connect(&server),
+        };
         silent.extend(vanish(stream));
     }
     served(&server);
@@ -477,12 +476,18 @@ fn rest(stream: &mut TcpStream) -> String {
 
 /// Somebody is served.
 fn served(server: &Server) {
-    let mut stream = TcpStream::connect(&server.addr).unwrap();
-    stream.set_read_timeout(Some(SOON)).unwrap();
-    stream.write_all(b"hello").unwrap();
+    programs::served(|| converses(server));
+}
+
+/// Says hello to the `echo_server`, and hears it.
+fn converses(server: &Server) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(&server.addr)?;
+    stream.set_read_timeout(Some(SOON))?;
+    stream.write_all(b"hello")?;
     let mut back = [0; 5];
-    stream.read_exact(&mut back).unwrap();
+    stream.read_exact(&mut back)?;
     assert_eq!(&back, b"hello");
+    Ok(stream)
 }
 
 fn chat(options: &[&str]) -> Server {

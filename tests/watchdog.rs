@@ -94,15 +94,19 @@ fn a_task_that_computes_is_reported_while_it_does_and_once_more_where_it_waits()
         assert!(trace.contains("watchdog::waits_after_the_stall"), "{trace}");
 
         // The wait was none for that.
+        let woken = Instant::now();
         task.task().unpark();
         scheduler.run().unwrap();
+        let took = woken.elapsed();
         task.join().unwrap();
         drop(scheduler);
-        assert!(stalls
-            .lock()
-            .unwrap()
+        let stalls = stalls.lock().unwrap();
+        let more: Vec<_> = stalls
             .iter()
-            .all(|stall| stall.name() != Some("computes")));
+            .filter(|stall| stall.name() == Some("computes"))
+            .collect();
+        // By another program it may have been kept from its end.
+        assert!(more.is_empty() || took >= ALLOWED, "{more:?}");
     });
 }
 
@@ -134,25 +138,30 @@ fn a_task_that_ends_after_it_has_blocked_the_thread_is_reported_as_ended() {
 
 #[test]
 fn who_lets_others_run_in_time_is_not_reported_however_long_it_goes_on() {
-    ends(|| loop {
-        let (scheduler, stalls) = watched(1);
-        // The longest time for which one of them went on, as far as it was let by other programs.
-        let longest = scheduler.block_on(|| {
-            let end = Instant::now() + 5 * ALLOWED;
-            let mut longest = Duration::ZERO;
-            while Instant::now() < end {
-                let start = Instant::now();
-                yield_now();
-                longest = longest.max(start.elapsed());
+    // On a machine that is never free for so long nothing can be said.
+    const TRIES: usize = 100;
+    ends(|| {
+        for _ in 0..TRIES {
+            let (scheduler, stalls) = watched(1);
+            // The longest time between two looks at the clock, as far as it was let by other programs: no run takes more than twice that.
+            let (mut last, mut longest) = (Instant::now(), Duration::ZERO);
+            let end = last + 5 * ALLOWED;
+            scheduler.block_on(|| {
+                while last < end {
+                    yield_now();
+                    let now = Instant::now();
+                    longest = longest.max(now - last);
+                    last = now;
+                }
+            });
+            longest = longest.max(last.elapsed());
+            drop(scheduler);
+            // Until the thread that looks on has gone.
+            let stalls: Vec<_> = stalls.iter().collect();
+            if longest < ALLOWED / 2 {
+                assert!(stalls.is_empty(), "{stalls:?}");
+                return;
             }
-            longest
-        });
-        drop(scheduler);
-        // Until the thread that looks on has gone.
-        let stalls: Vec<_> = stalls.iter().collect();
-        if longest < ALLOWED / 2 {
-            assert!(stalls.is_empty(), "{stalls:?}");
-            return;
         }
     });
 }

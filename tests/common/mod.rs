@@ -19,6 +19,9 @@ use std::time::Duration;
 /// Far beyond what any test takes: who waits for so long waits for ever.
 pub const LONG: Duration = Duration::from_secs(3600);
 
+/// Who has not ended by then hangs, on a machine that has much else to do, too.
+const PATIENCE: Duration = Duration::from_secs(600);
+
 /// A scheduler of as many workers as the environment says in `MULTITASK_WORKERS`; of one if it says nothing.
 ///
 /// A test whose claim is one about a single worker (in which order tasks run and come to wait, what one pass of the loop
@@ -43,7 +46,7 @@ pub fn ends<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
         let _ = tell.send(());
         value
     });
-    match told.recv_timeout(Duration::from_secs(120)) {
+    match told.recv_timeout(PATIENCE) {
         Err(mpsc::RecvTimeoutError::Timeout) => panic!("it hangs"),
         Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => {
             thread.join().unwrap_or_else(|panic| resume_unwind(panic))

@@ -1,8 +1,8 @@
 //! A server of the examples at work, a client by hand, and curl.
 
-use crate::programs::{Program, Server, PATIENCE};
+use crate::programs::{served, Program, Server, PATIENCE};
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -36,6 +36,15 @@ impl Serving {
 
     pub fn client(&self) -> Client {
         Client::connected(self.addr())
+    }
+
+    /// Somebody who was served, and how many times he came.
+    pub fn guest(&self) -> (Client, u64) {
+        served(|| {
+            let mut client = self.client();
+            client.asks()?;
+            Ok(client)
+        })
     }
 
     pub fn stop(self, signal: &str) -> String {
@@ -135,8 +144,23 @@ impl Client {
 
     #[track_caller]
     pub fn is_served(&mut self) {
-        self.says(get("/plaintext").as_bytes());
+        self.asks().unwrap();
+    }
+
+    /// An error if the server has closed the connection before.
+    fn asks(&mut self) -> io::Result<()> {
+        self.0.get_ref().write_all(get("/plaintext").as_bytes())?;
+        self.awaits()?;
         assert_eq!(self.hears().body, b"Hello, World!");
+        Ok(())
+    }
+
+    /// Until something comes, which is not read; an error if nothing does.
+    pub fn awaits(&mut self) -> io::Result<()> {
+        match self.0.fill_buf()? {
+            [] => Err(ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
+        }
     }
 }
 

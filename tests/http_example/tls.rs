@@ -1,9 +1,9 @@
 //! The server over TLS beside `curl` and `openssl`, and the client beside our server and that of `openssl`.
 
 use crate::peers::{curl, farewell, get, noise, run, serving_tls, Folder, Serving};
-use crate::programs::{is_installed, text, Program, Server};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Command, Stdio};
+use crate::programs::{is_installed, served, text, Program, Server};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::process::{Command, Output, Stdio};
 
 /// With a certificate that it has made, and the file in which that is.
 fn known(folder: &Folder, options: &[&str]) -> (Serving, String) {
@@ -116,30 +116,47 @@ fn openssl_shakes_hands_in_both_versions_and_hears_the_goodbye() {
 fn who_speaks_no_tls_or_too_slowly_is_closed_and_others_are_served() {
     let folder = Folder::new("no-tls");
     let (server, cert) = known(&folder, &["--head-time", "0.5"]);
-    let mut plain = server.client();
-    plain.says(get("/plaintext").as_bytes());
-    let mut alert = Vec::new();
-    plain.0.read_to_end(&mut alert).unwrap();
-    assert_eq!(alert[..3], [21, 3, 3], "a fatal alert");
+    let (alert, _) = served(|| {
+        let mut plain = server.client().0;
+        plain.get_ref().write_all(get("/plaintext").as_bytes())?;
+        let mut alert = [0; 3];
+        plain.read_exact(&mut alert)?;
+        Ok(alert)
+    });
+    assert_eq!(alert, [21, 3, 3], "a fatal alert");
 
     let mut silent = server.client();
     let mut half = server.client();
-    half.says(b"\x16\x03\x01\x02\x00\x01\x00"); // the beginning of a hello
-    fetched(&cert, &[&server.url("/plaintext")], Ok("Hello, World!"));
+    let hello = b"\x16\x03\x01\x02\x00\x01\x00"; // the beginning of one
+    let _in_time = half.0.get_ref().write_all(hello);
+    let page = || {
+        let output = get_by_tls(&cert, &[&server.url("/plaintext")]);
+        match output.status.success() {
+            true => Ok(output.stdout),
+            false => Err(io::Error::other(text(&output.stderr))),
+        }
+    };
+    assert_eq!(served(page).0, b"Hello, World!");
     for client in [&mut silent, &mut half] {
-        let mut rest = Vec::new();
-        client.0.read_to_end(&mut rest).unwrap();
+        if let Err(error) = client.0.read_to_end(&mut Vec::new()) {
+            // The beginning came too late.
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        }
     }
-    fetched(&cert, &[&server.url("/plaintext")], Ok("Hello, World!"));
+    assert_eq!(served(page).0, b"Hello, World!");
     server.stop("TERM");
 }
 
 // ---- https_get ----
 
+fn get_by_tls(cert: &str, urls: &[&str]) -> Output {
+    Program::start("https_get", &[&["--ca", cert], urls].concat()).finish()
+}
+
 /// What the client writes for these addresses; or what it complains of.
 #[track_caller]
 fn fetched(cert: &str, urls: &[&str], expected: Result<&str, &str>) {
-    let output = Program::start("https_get", &[&["--ca", cert], urls].concat()).finish();
+    let output = get_by_tls(cert, urls);
     let complaints = text(&output.stderr);
     match expected {
         Ok(pages) => {
