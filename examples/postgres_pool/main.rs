@@ -59,7 +59,7 @@ fn main() -> Result<()> {
 fn bank(options: Options) -> Result<()> {
     let pool = Pool::new(options.config, options.connections);
     pool.with(|client| block_on(client.batch_execute(TABLES)))?;
-    let before = pool.with(|client| sum(client))?;
+    let before = pool.with(sum)?;
     let again = AtomicU64::new(0);
     task::scope(|scope| {
         for task in 0..options.tasks {
@@ -75,7 +75,7 @@ fn bank(options: Options) -> Result<()> {
             });
         }
     });
-    let after = pool.with(|client| sum(client))?;
+    let after = pool.with(sum)?;
     let made =
         pool.with(|client| block_on(client.query_one("select count(*) from transfers", &[])))?;
     let made: i64 = made.get(0);
