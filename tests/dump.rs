@@ -157,6 +157,9 @@ fn each_field_of_a_task_says_what_it_is_about() {
 }
 
 /// Names of functions are there if the system has debug information.
+/// Functions that were inlined have their bare names in a backtrace, and may have none.
+const NAMES_ARE_WHOLE: bool = cfg!(debug_assertions);
+
 #[test]
 fn a_backtrace_begins_at_the_call_that_waits_and_ends_at_what_was_spawned() {
     let scheduler = Scheduler::new().unwrap();
@@ -170,18 +173,21 @@ fn a_backtrace_begins_at_the_call_that_waits_and_ends_at_what_was_spawned() {
     let dump = scheduler.dump();
     let trace = find(&dump, "deep").backtrace().unwrap();
     let (own, whole) = (trace.to_string(), format!("{trace:#}"));
-    assert_eq!(own.matches("dump::waits_deep_down").count(), 4, "{own}");
-    assert!(own.contains("multitask::task::parking::park\n"), "{own}");
+    if NAMES_ARE_WHOLE {
+        assert_eq!(own.matches("dump::waits_deep_down").count(), 4, "{own}");
+        assert!(own.contains("multitask::task::parking::park\n"), "{own}");
+    }
+    assert!(own.contains("tests/dump.rs:"), "{own}");
     assert!(
         own.lines().all(|line| !line.contains("multitask::rt::")),
         "{own}"
     );
     assert!(
-        whole.contains("multitask::rt::park::") && whole.contains("multitask::rt::job::"),
+        whole.contains("src/rt/park.rs:") && whole.contains("src/rt/job.rs:"),
         "{whole}"
     );
     let yields = find(&dump, "yields").backtrace().unwrap().to_string();
-    assert!(yields.contains("dump::yields_for_ever"), "{yields}");
+    assert!(yields.contains("yields_for_ever"), "{yields}");
 }
 
 fn yields_for_ever() {
@@ -499,10 +505,12 @@ fn tasks_that_wait_in_destructors_while_they_unwind_show_where_and_go_on_unwindi
         for name in ["panics", "cancelled"] {
             assert_eq!(state(&dump, name), State::Waiting);
             let trace = find(&dump, name).backtrace().unwrap().to_string();
-            assert!(
-                trace.contains("<dump::Parks as core::ops::drop::Drop>::drop"),
-                "{trace}"
-            );
+            let name = if NAMES_ARE_WHOLE {
+                "<dump::Parks as core::ops::drop::Drop>::drop"
+            } else {
+                "tests/dump.rs:"
+            };
+            assert!(trace.contains(name), "{trace}");
         }
         assert!(!thread::panicking());
     }
