@@ -34,6 +34,9 @@ mod sharing {}
 #[doc = include_str!("../docs/guide/futures.md")]
 mod futures {}
 
+#[doc = include_str!("../docs/guide/databases-and-queues.md")]
+mod databases_and_queues {}
+
 #[doc = include_str!("../docs/guide/multi-core.md")]
 mod multi_core {}
 
