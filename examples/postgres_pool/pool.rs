@@ -2,13 +2,13 @@
 //!
 //! Who waits for a place stands in line; nobody waits longer than [`PATIENCE`], for whatever.
 
+use futures::io::{AsyncRead, AsyncWrite};
 use multitask::future::block_on;
 use multitask::net::TcpStream;
 use multitask::os::unix::net::UnixStream;
 use multitask::sync::Queue;
 use multitask::{spawn, timeout};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_postgres::config::Host;
 use tokio_postgres::{Client, Config, Error, NoTls};
 use tokio_util::compat::FuturesAsyncReadCompatExt;
@@ -57,11 +57,11 @@ impl Pool {
             Some(Host::Tcp(host)) => {
                 let stream = TcpStream::connect((&**host, port))?;
                 stream.set_nodelay(true)?; // what is written is whole
-                self.start(stream.compat())
+                self.start(stream)
             }
             Some(Host::Unix(folder)) => {
                 let stream = UnixStream::connect(folder.join(format!(".s.PGSQL.{port}")))?;
-                self.start(stream.compat())
+                self.start(stream)
             }
             None => Err("it is not said which host".into()),
         }
@@ -72,7 +72,7 @@ impl Pool {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (client, connection) = block_on(self.config.connect_raw(stream, NoTls))?;
+        let (client, connection) = block_on(self.config.connect_raw(stream.compat(), NoTls))?;
         spawn(move || {
             if let Err(error) = block_on(connection) {
                 eprintln!("connection: {error}");
