@@ -1,10 +1,10 @@
 //! A server of the examples at work, a client by hand, and curl.
 
+pub use crate::programs::Folder;
 use crate::programs::{served, Program, Server, PATIENCE};
 use std::fs;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub fn serving(options: &[&str]) -> Serving {
@@ -19,13 +19,6 @@ pub fn serving_tls(options: &[&str]) -> Serving {
 pub struct Serving(pub Server);
 
 impl Serving {
-    /// What any server answers, if it is text.
-    pub fn body(addr: &str, path: &str) -> String {
-        let mut client = Client::connected(addr);
-        client.says(format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\n\r\n").as_bytes());
-        String::from_utf8(client.hears().body).unwrap()
-    }
-
     pub fn url(&self, path: &str) -> String {
         self.0.addr.clone() + path
     }
@@ -189,32 +182,4 @@ pub fn curl(args: &[&str]) -> String {
 pub fn noise(length: usize) -> Vec<u8> {
     let byte = |i: usize| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u8;
     (1..=length).map(byte).collect()
-}
-
-/// A folder of its own for a test, which is removed when this is dropped.
-pub struct Folder(pub PathBuf);
-
-impl Folder {
-    pub fn new(name: &str) -> Folder {
-        let path =
-            std::env::temp_dir().join(format!("multitask-http-{name}-{}", std::process::id()));
-        let _old = fs::remove_dir_all(&path);
-        fs::create_dir(&path).unwrap();
-        Folder(path)
-    }
-
-    pub fn path(&self, name: impl AsRef<Path>) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
-    }
-
-    pub fn file(&self, name: &str, content: &[u8]) -> String {
-        fs::write(self.0.join(name), content).unwrap();
-        self.path(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _gone = fs::remove_dir_all(&self.0);
-    }
 }
