@@ -91,7 +91,13 @@ fn a_task_that_computes_is_reported_while_it_does_and_once_more_where_it_waits()
         assert_eq!((after.worker(), after.id()), (0, task.task().id()));
         assert!(after.to_string().contains("it waits here:"), "{after}");
         let trace = after.backtrace().unwrap().to_string();
-        assert!(trace.contains("watchdog::waits_after_the_stall"), "{trace}");
+        // A function that was inlined may have no name.
+        let here = if cfg!(debug_assertions) {
+            "watchdog::waits_after_the_stall"
+        } else {
+            file!()
+        };
+        assert!(trace.contains(here), "{trace}");
 
         // The wait was none for that.
         let woken = Instant::now();
