@@ -50,7 +50,8 @@ fn main() {
     let before = Belongings::now();
     let resident = soak(spawns);
     if judged {
-        resident.assert_flat("resident memory", 0.05);
+        // A quarter: of some 4 MB that is what the allocator takes at once. A box kept by each tenth task is more than twice that.
+        resident.assert_flat("resident memory", 0.25);
     }
     let after = Belongings::now();
     println!("before: {before:?}\nafter:  {after:?}");
