@@ -6,7 +6,7 @@ mod programs;
 
 use programs::{is_installed, text, Program, Server, PATIENCE};
 use std::net::{SocketAddr, UdpSocket};
-use std::process::Command;
+use std::process::{Command, Output};
 
 // ---- who asks ----
 
@@ -26,16 +26,16 @@ fn a_request_is_sent_again_as_it_was_until_there_is_a_reply() {
     server.says(&reply("200 OK", &first), peer);
     let said = phones.finish();
     assert!(said.status.success(), "{said:?}");
-    let sent = text(&said.stdout)
-        .strip_prefix("sip:ada@test: 200 OK, ")
-        .unwrap();
-    let sent: usize = sent
-        .trim_end()
-        .strip_suffix(" sent")
-        .unwrap()
-        .parse()
-        .unwrap();
+    let sent = sent_until(&said, "200 OK");
     assert!(sent >= 4, "{sent}");
+}
+
+/// How many requests it sent, it says, until it had this end.
+fn sent_until(said: &Output, end: &str) -> usize {
+    let prefix = format!("sip:ada@test: {end}, ");
+    let sent = text(&said.stdout).trim_end().strip_prefix(&prefix);
+    let sent = sent.and_then(|sent| sent.strip_suffix(" sent"));
+    sent.unwrap().parse().unwrap()
 }
 
 #[test]
@@ -57,15 +57,7 @@ fn while_it_is_worked_on_it_is_asked_again_after_t2_only() {
     let (request, peer) = server.hear();
     server.says(&reply("100 Trying", &request), peer);
     let said = phones.finish();
-    let sent = text(&said.stdout)
-        .strip_prefix("sip:ada@test: no reply, ")
-        .unwrap();
-    let sent: usize = sent
-        .trim_end()
-        .strip_suffix(" sent")
-        .unwrap()
-        .parse()
-        .unwrap();
+    let sent = sent_until(&said, "no reply");
     assert!(sent < 6, "{sent}");
 }
 

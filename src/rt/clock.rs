@@ -3,7 +3,7 @@
 //! 1. Never early: what is taken for the present is not before it.
 //! 2. Late by no more than a tick of the timers, [`SLACK`].
 //!
-//! Reading the clock is most of what a limit costs that is not reached: 22 ns, of 30 in all. The processor's own counter takes 9.
+//! Reading the clock, which takes 22 ns, is most of what a limit costs that is not reached. The processor's own counter takes 9.
 //! As long as that says that the clock was read a moment ago, the time is not later than it was then by more than that moment.
 
 pub(super) use crate::sys::clock::prepare;

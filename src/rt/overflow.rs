@@ -521,13 +521,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn an_alternate_stack_goes_with_its_thread() {
-        let mappings = || {
-            std::fs::read_to_string("/proc/self/maps")
-                .expect("/proc is mounted")
-                .lines()
-                .count()
-        };
-        let before = mappings();
+        let before = mem::mappings();
         for _ in 0..1_000 {
             let thread = std::thread::spawn(|| {
                 signal::disable_alternate_stack().expect("there is one");
@@ -537,7 +531,7 @@ mod tests {
             thread.join().expect("the thread does not panic");
         }
         // Other tests map and unmap meanwhile, a few hundred at most.
-        assert!(mappings() < before + 500);
+        assert!(mem::mappings() < before + 500);
     }
 
     #[test]

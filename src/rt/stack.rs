@@ -844,17 +844,11 @@ mod tests {
         if !advice_guards().expect("address space") {
             return; // an old kernel, or an emulator
         }
-        let mappings = || {
-            std::fs::read_to_string("/proc/self/maps")
-                .expect("/proc is mounted")
-                .lines()
-                .count()
-        };
-        let before = mappings();
+        let before = mem::mappings();
         let mut pool = StackPool::new(SIZE);
         let slots = take_all(&mut pool, 100_000);
         // Other tests map and unmap meanwhile, a few hundred at most.
-        assert!(mappings() < before + 500);
+        assert!(mem::mappings() < before + 500);
         assert!(!is_readable(slots[99_999].limit.get()));
         pool.live = 0; // the slots are not used: the slabs can go
     }

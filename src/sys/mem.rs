@@ -169,6 +169,13 @@ pub(crate) fn prefetch<T>(address: *const T) {
     let _ = address;
 }
 
+/// For tests: how many mappings this process has.
+#[cfg(all(test, target_os = "linux"))]
+pub(crate) fn mappings() -> usize {
+    let maps = std::fs::read_to_string("/proc/self/maps");
+    maps.expect("/proc is mounted").lines().count()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -32,7 +32,7 @@ pub use std::time::{Duration, Instant};
 /// `Err(Timeout)`.
 ///
 /// Destructors run on the way, no panic hook does. Code that does not wait is not interrupted, and if `f` returns its value is the answer,
-/// late or not. Scopes may be nested: the nearest deadline counts, and each scope answers for its own.
+/// late or not. A wait ends no earlier than that, and some microseconds later. Scopes may be nested: the nearest deadline counts, and each scope answers for its own.
 ///
 /// An operation's own time limit, as that of `set_read_timeout`, is an error of that operation and does not unwind.
 ///
