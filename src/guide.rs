@@ -40,5 +40,9 @@ mod multi_core {}
 #[doc = include_str!("../docs/guide/debugging.md")]
 mod debugging {}
 
+#[cfg(feature = "testing")]
+#[doc = include_str!("../docs/guide/testing.md")]
+mod testing {}
+
 #[doc = include_str!("../docs/guide/coming-from-multitask.md")]
 mod coming_from_multitask {}
