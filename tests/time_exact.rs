@@ -16,7 +16,8 @@ use std::time::Duration;
 const ORDERS: usize = 50;
 
 const NANO: Duration = Duration::from_nanos(1);
-const HOUR: Duration = Duration::from_secs(3600);
+/// About: and no whole number of the ticks of a wheel.
+const HOUR: Duration = Duration::new(3600, 1);
 
 fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
