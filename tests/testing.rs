@@ -51,7 +51,8 @@ fn a_year_of_sleep_is_a_year_to_the_nanosecond_and_no_time_outside() {
 fn every_kind_of_wait_goes_by_that_clock() {
     let (_keeps_open, lone) = mpsc::channel::<()>();
     let locked = Mutex::new(());
-    let waits: Vec<(&str, Box<dyn Fn() + '_>)> = vec![
+    type Wait<'a> = (&'a str, Box<dyn Fn() + 'a>);
+    let waits: Vec<Wait<'_>> = vec![
         ("park", Box::new(|| task::park_timeout(HOUR))),
         (
             "recv",
@@ -353,7 +354,7 @@ fn the_time_that_tasks_have_waited_is_theirs() {
     let builder = multitask::Scheduler::builder().trace_waits(true);
     let scheduler = testing::Scheduler::build(builder, 1).unwrap();
     scheduler.advance(HOUR);
-    scheduler.spawn(|| task::park());
+    scheduler.spawn(task::park);
     scheduler.settle();
     scheduler.advance(YEAR);
     let dump = scheduler.dump();
@@ -700,7 +701,7 @@ fn switches_are_counted_of_the_task_that_asks_and_of_what_is_called() {
         let (outer, inner) = count_switches(|| {
             yield_now();
             let (inner, ()) = count_switches(|| {
-                sleep(NANO * 0);
+                sleep(Duration::ZERO);
                 yield_now();
             });
             inner

@@ -104,7 +104,7 @@ impl Scheduler {
             traces: false,
             watchdog: None,
             on_stall: Hook::default(),
-            seed: Seed::default(),
+            seed: Seed::NONE,
         }
     }
 

@@ -45,10 +45,12 @@ impl Drop for Here {
 }
 
 /// What the builder of a scheduler says: whether it is simulated.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Seed(pub(super) Option<u64>);
 
 impl Seed {
+    pub(super) const NONE: Seed = Seed(None);
+
     pub(super) fn is_some(self) -> bool {
         self.0.is_some()
     }

@@ -16,10 +16,12 @@ pub(super) fn real_here() -> Here {
 
 pub(super) struct Here;
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Seed;
 
 impl Seed {
+    pub(super) const NONE: Seed = Seed;
+
     #[inline(always)]
     pub(super) fn is_some(self) -> bool {
         false
@@ -89,3 +91,9 @@ impl Simulation {
 }
 
 pub(crate) enum Hold {}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        match *self {}
+    }
+}
