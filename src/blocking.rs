@@ -14,7 +14,9 @@ use crate::error::Timeout;
 use crate::rt::header::Why;
 use crate::rt::home::idle;
 use crate::rt::park::{interrupt_if_due, is_idle_thread, may_block, me, park, Mode, Outcome};
+use crate::rt::simulation::Hold;
 use crate::rt::waiter::Waiter;
+use crate::rt::worker::hold;
 use crate::sys;
 use std::cell::UnsafeCell;
 use std::collections::VecDeque;
@@ -141,9 +143,9 @@ static NAMES: Lane = Lane::new("multitask-names", 32, IDLE);
 /// Disks answer sooner or later.
 static FILES: Lane = Lane::new("multitask-files", 64, IDLE);
 /// Named pipes wait for somebody at the other end: one thread each.
-static WAITS: Lane = Lane::new("multitask-waits", 256, IDLE);
+static WAITS: Lane = Lane::new("multitask-waits", 256, IDLE).endless();
 /// Terminals that nobody looks at take nothing for ever.
-static WRITES: Lane = Lane::new("multitask-write", 64, IDLE);
+static WRITES: Lane = Lane::new("multitask-write", 64, IDLE).endless();
 /// One for each child that is waited for, where the kernel has no descriptor for that; it may live for ever.
 static WATCHES: Lane = Lane::new("multitask-child", 1024, IDLE);
 /// Who was killed dies at once, but for some that the kernel holds.
@@ -161,6 +163,8 @@ struct Lane {
     limit: usize,
     /// How long a thread waits for its next job.
     idle: Duration,
+    /// A job may last for ever: where time is simulated it does not wait for the end.
+    endless: bool,
     state: Mutex<State>,
     work: Condvar,
 }
@@ -180,6 +184,7 @@ impl Lane {
             name,
             limit,
             idle,
+            endless: false,
             state: Mutex::new(State {
                 jobs: VecDeque::new(),
                 threads: 0,
@@ -188,6 +193,12 @@ impl Lane {
             }),
             work: Condvar::new(),
         }
+    }
+
+    /// One whose jobs may last for ever.
+    const fn endless(mut self) -> Self {
+        self.endless = true;
+        self
     }
 
     /// Runs `f` on a thread of the lane, and suspends the caller until it is done. A panic comes out here.
@@ -203,11 +214,12 @@ impl Lane {
         let answer = Arc::new(Mutex::new(None));
         let waiter = Waiter::here();
         let job = {
-            let answer = answer.clone();
+            let (answer, hold) = (answer.clone(), hold(self.endless));
             move || {
                 let outcome = catch_unwind(AssertUnwindSafe(f));
                 *answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
                 waiter.wake();
+                drop(hold);
             }
         };
         if let Err(error) = self.submit(Box::new(job)) {
@@ -245,7 +257,7 @@ impl Lane {
             outcome: UnsafeCell::new(None),
             waiter,
         };
-        if let Err(error) = self.submit(loan.job()) {
+        if let Err(error) = self.submit(loan.job(hold(self.endless))) {
             let retracted = waiter.retract();
             debug_assert!(retracted);
             return Err(error);
@@ -340,9 +352,12 @@ unsafe impl<F: Send, T: Send> Send for Lent<F, T> {}
 
 impl<F: FnOnce() -> T + Send, T: Send> Loan<F, T> {
     /// The job that calls the closure, to be run once while the caller waits.
-    fn job(&self) -> Job {
+    fn job(&self, hold: Option<Hold>) -> Job {
         let lent = Lent(self);
-        let job: Box<dyn FnOnce() + Send + '_> = Box::new(move || lent.fulfil());
+        let job: Box<dyn FnOnce() + Send + '_> = Box::new(move || {
+            lent.fulfil();
+            drop(hold);
+        });
         // SAFETY: only the lifetime changes. The job is run before the caller goes on, see `lend`.
         unsafe { mem::transmute::<Box<dyn FnOnce() + Send + '_>, Job>(job) }
     }

@@ -26,6 +26,7 @@
 //! 2. Who asks does not wait for ever. A worker that has not begun to answer in time is named as such; one that has is
 //!    waited for, as it works for us.
 
+use crate::rt::clock;
 use crate::rt::home::{Errand, Message};
 use crate::rt::portrait::Portrait;
 use crate::rt::scheduler::{Handle, Scheduler};
@@ -95,7 +96,7 @@ impl Handle {
             }
         }
         drop(tell);
-        inquiry.wait(Instant::now().checked_add(patience));
+        inquiry.wait(clock::now().checked_add(patience));
         inquiry.into_dump(caller)
     }
 }

@@ -49,6 +49,10 @@ mod multi_core {}
 #[doc = include_str!("../docs/guide/debugging.md")]
 mod debugging {}
 
+#[cfg(feature = "testing")]
+#[doc = include_str!("../docs/guide/testing.md")]
+mod testing {}
+
 #[doc = include_str!("../docs/guide/from-threads.md")]
 mod from_threads {}
 

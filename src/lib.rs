@@ -250,6 +250,8 @@ pub mod signal;
 pub mod sync;
 #[allow(unsafe_code)]
 pub mod task;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod thread;
 pub mod time;
 

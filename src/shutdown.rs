@@ -5,6 +5,7 @@
 //! 2. A worker that does not come round, for a task computes there or blocks the thread, cannot be asked. It is waited for a
 //!    little, and named then.
 
+use crate::rt::clock;
 use crate::rt::home::{Errand, Message};
 use crate::rt::portrait::Portrait;
 use crate::rt::scheduler::Handle;
@@ -63,7 +64,7 @@ impl Handle {
             crew.send(home, Message::Shutdown(spared));
         }
         let allowed = usize::from(inside);
-        let run = |worker: &Worker| worker.run_out(allowed, deadline);
+        let run = |worker: &Worker| worker.run_out(allowed, worker.in_own_time(deadline));
         let is_outside = with_running(|_| ()).is_none();
         let here = is_outside
             .then(|| with_local(crew.captain(), run))
@@ -99,7 +100,7 @@ impl Handle {
             }
         }
         drop(tell);
-        let until = Instant::now() + GRACE;
+        let until = clock::now() + GRACE;
         let mut silent: Vec<usize> = (0..homes.len()).collect();
         let mut tasks = Vec::new();
         while let Ok((number, left)) = told.recv_deadline(until) {

@@ -12,6 +12,8 @@ pub(crate) mod list;
 pub(crate) mod lock;
 #[allow(unsafe_code)]
 pub(crate) mod ring;
+#[cfg(feature = "testing")]
+pub(crate) mod rng;
 #[cfg_attr(all(test, loom), path = "shared_loom.rs", allow(unsafe_code))]
 pub(crate) mod shared;
 pub(crate) mod slab;

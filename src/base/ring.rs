@@ -1,8 +1,8 @@
 //! A first-in first-out queue of pointers in a circle of slots. It has one owner; anybody may look on.
 //!
 //! 1. `head` counts what was taken and `tail` what was put, for ever (they wrap); the slots between are in use. An
-//!    element's *position* is the count at which it was put, and stays what it is; its lower 32 bits are enough to find
-//!    it.
+//!    element's *position* is the count at which it was put, and stays what it is unless it is [moved](Ring::bring_forward) or
+//!    [exchanged](Ring::exchange_first); its lower 32 bits are enough to find it.
 //! 2. The number of slots is a power of two, or zero before the first element.
 //!    A [`hole`] stands for an element that is to come, or will not.
 //! 3. The owner, one thread at a time, does everything but [`look_on`](Ring::look_on). Who looks on sees pointers that
@@ -139,6 +139,17 @@ impl<T> Ring<T> {
         self.tail.store(last, Relaxed);
         self.head.store(first, Relaxed);
         behind as u32
+    }
+
+    /// Exchanges the first element with the one after `ahead` others, if there is one.
+    #[inline]
+    pub(crate) fn exchange_first(&self, ahead: usize) {
+        if let (Some(first), Some(other)) = (self.peek(0), self.peek(ahead)) {
+            let head = self.head.load(Relaxed);
+            self.slot(head).store(other.as_ptr(), Relaxed);
+            self.slot(head.wrapping_add(ahead))
+                .store(first.as_ptr(), Relaxed);
+        }
     }
 
     /// First to last, holes included.
@@ -281,6 +292,18 @@ mod tests {
             "it is out"
         );
         assert_eq!(ring.pop(), Some(element(2)));
+    }
+
+    #[test]
+    fn the_first_is_exchanged_with_one_that_is_there_and_the_others_stay() {
+        let ring = Ring::new();
+        ring.exchange_first(0);
+        (0..5).for_each(|n| _ = ring.push(element(n)));
+        ring.exchange_first(3);
+        ring.exchange_first(5);
+        assert!(ring.iter().eq([3, 1, 2, 0, 4].map(element)));
+        ring.exchange_first(0);
+        assert_eq!(ring.pop(), Some(element(3)));
     }
 
     #[test]

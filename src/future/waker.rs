@@ -8,6 +8,7 @@
 use crate::base::lock::{Lock, Locked};
 #[cfg(not(all(test, loom)))]
 use crate::base::slab::Slab;
+use crate::rt::clock;
 use crate::rt::header::{Header, Why, CX};
 use crate::rt::home::Home;
 use crate::rt::park::{park, yield_now, Mode, Outcome};
@@ -73,7 +74,7 @@ impl Summons {
             }
             None => {
                 yield_now();
-                deadline.is_some_and(|deadline| deadline <= Instant::now())
+                deadline.is_some_and(|deadline| deadline <= clock::now())
             }
         }
     }

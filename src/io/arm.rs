@@ -5,6 +5,7 @@
 use super::source::Source;
 use super::wait::ready;
 use crate::rt::choice::{Arm, Awaited, Awaits, Here};
+use crate::rt::clock;
 use crate::rt::reactor::{Interests, Nodes};
 use crate::rt::waiter::Node;
 use std::array;
@@ -78,7 +79,7 @@ unsafe impl Arm for Readiness<'_> {
             Some(Ok(true)) => {}
             Some(Err(error)) => return self.fail(error),
             None | Some(Ok(false)) => {
-                self.next_look.set(Instant::now().checked_add(PAUSE));
+                self.next_look.set(clock::now().checked_add(PAUSE));
                 return true;
             }
         }

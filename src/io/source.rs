@@ -7,7 +7,7 @@
 //!    sources that share it.
 
 use crate::error::Timeout;
-use crate::rt::clock::deadline_in;
+use crate::rt::clock::{self, deadline_in};
 use crate::rt::header::{Header, Why, CX};
 use crate::rt::home::Home;
 use crate::rt::park::{charge, interrupt_if_due, me, park, Interrupt, Mode, Outcome};
@@ -360,7 +360,7 @@ pub(crate) fn retry_unannounced<R>(
         if let Some(answer) = op()? {
             return Ok(answer);
         }
-        let now = Instant::now();
+        let now = clock::now();
         let deadline =
             *deadline.get_or_insert_with(|| limit.and_then(|limit| now.checked_add(limit)));
         let next = now + pause;
@@ -436,10 +436,10 @@ fn block<const N: usize>(awaited: &[Awaited<'_>; N], own: Option<Instant>) -> io
         .each_ref()
         .map(|one| (one.fd, Poll::from(one.interests)));
     loop {
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(clock::now()));
         match poll_any(entries, left) {
             Ok(true) => return Ok(()),
-            Ok(false) if deadline.is_some_and(|deadline| Instant::now() >= deadline) => break,
+            Ok(false) if deadline.is_some_and(|deadline| clock::now() >= deadline) => break,
             Ok(false) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),

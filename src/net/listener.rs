@@ -8,6 +8,7 @@ use super::addr::{each_addr, invalid, ToSocketAddrs};
 use super::socket::{accept, accept_if, accept_until, any_socket, bind_sharing, new_socket};
 use super::stream::TcpStream;
 use crate::io::source::Source;
+use crate::rt::clock;
 use crate::sys::socket::{share_port, SockAddr, SockRef, Type};
 use std::iter::FusedIterator;
 use std::net::SocketAddr;
@@ -150,7 +151,7 @@ impl TcpListener {
     ///
     /// Those of `accept`, and `TimedOut` carrying [`Timeout`](crate::Timeout) when no connection came in time.
     pub fn accept_timeout(&self, timeout: Duration) -> io::Result<(TcpStream, SocketAddr)> {
-        self.accept_until(Instant::now().checked_add(timeout))
+        self.accept_until(clock::now().checked_add(timeout))
     }
 
     /// [`accept`](TcpListener::accept) until `deadline`; one that has passed looks once. **Beyond std.**

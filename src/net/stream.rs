@@ -6,6 +6,7 @@
 use super::addr::{each_addr, invalid, ToSocketAddrs};
 use super::socket::{any_socket, bytes, new_socket, receive, timeouts, Bytes};
 use crate::io::source::Source;
+use crate::rt::clock;
 use crate::rt::{header::Why, reactor::Interest};
 use crate::sys::socket::{self, SockRef, Type};
 use std::net::{Shutdown, SocketAddr};
@@ -68,7 +69,7 @@ impl TcpStream {
         if timeout.is_zero() {
             return Err(invalid("cannot set a 0 duration timeout"));
         }
-        open(addr, Instant::now().checked_add(timeout))
+        open(addr, clock::now().checked_add(timeout))
     }
 
     /// The address of the other end; never suspends.

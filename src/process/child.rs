@@ -5,6 +5,7 @@
 use super::gather::gather;
 use super::pipes::{ChildStderr, ChildStdin, ChildStdout};
 use super::wait::Process;
+use crate::rt::clock;
 use std::fmt;
 use std::io;
 use std::process::{self, ExitStatus, Output};
@@ -92,7 +93,7 @@ impl Child {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn wait_timeout(&mut self, timeout: Duration) -> io::Result<ExitStatus> {
-        self.wait_until(Instant::now().checked_add(timeout))
+        self.wait_until(clock::now().checked_add(timeout))
     }
 
     /// As [`wait_timeout`](Child::wait_timeout), until `deadline`.

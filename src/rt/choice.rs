@@ -11,13 +11,13 @@
 //!
 //! No task is made for an arm, and nothing is allocated for the wait.
 
-use super::clock::deadline_in;
+use super::clock::{self, deadline_in};
 use super::header::{Header, Why};
 use super::home::Home;
 use super::park::{charge, me, park, Mode, Outcome};
 use super::scheduler::with_thread_default;
 use super::waiter::Waiter;
-use super::worker::with_local;
+use super::worker::{with_local, with_running};
 use std::cell::Cell;
 use std::io;
 use std::time::{Duration, Instant};
@@ -123,7 +123,7 @@ pub fn choose(arms: &[&dyn Arm], bound: Bound) -> Option<usize> {
         match wait(arms, own) {
             Waited::Chosen(chosen) => return Some(chosen),
             Waited::Again => {}
-            Waited::TimedOut => over = own.is_some_and(|own| own <= Instant::now()),
+            Waited::TimedOut => over = own.is_some_and(|own| own <= clock::now()),
         }
     }
 }
@@ -240,6 +240,9 @@ thread_local! {
 
 /// A number below `end` (xorshift, by Marsaglia), or zero.
 fn draw(end: usize) -> usize {
+    if let Some(drawn) = with_running(|worker| worker.simulation().draw(end)).flatten() {
+        return drawn;
+    }
     let lot = LOT.with(|lot| {
         let mut x = lot.get();
         x ^= x << 13;
@@ -257,7 +260,7 @@ pub struct Moment(pub(crate) Option<Instant>);
 // SAFETY: it names no end.
 unsafe impl Arm for Moment {
     fn attempt(&self) -> bool {
-        self.0.is_some_and(|moment| moment <= Instant::now())
+        self.0.is_some_and(|moment| moment <= clock::now())
     }
 
     unsafe fn enlist(&self, _: &Here) -> bool {

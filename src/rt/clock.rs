@@ -1,11 +1,15 @@
-//! When a limit of time that begins now will be up.
+//! What time it is, and when a limit of time that begins now will be up.
 //!
 //! 1. Never early: what is taken for the present is not before it.
 //! 2. Late by no more than a tick of the timers, [`SLACK`].
 //!
 //! Reading the clock, which takes 22 ns, is most of what a limit costs that is not reached. The processor's own counter takes 9.
 //! As long as that says that the clock was read a moment ago, the time is not later than it was then by more than that moment.
+//!
+//! All of the library asks here for the time that its tasks go by. What is done by threads for themselves (a pause, a spin, a
+//! watch) goes by the system's, also where that of tasks is simulated.
 
+use super::simulation;
 pub(super) use crate::sys::clock::prepare;
 use crate::sys::clock::{counter, LEAST};
 use std::cell::Cell;
@@ -25,10 +29,18 @@ thread_local! {
     static LATELY: Cell<Option<(u64, Instant)>> = const { Cell::new(None) };
 }
 
+/// What time it is for who calls.
+#[inline]
+pub(crate) fn now() -> Instant {
+    simulation::now_here().unwrap_or_else(Instant::now)
+}
+
 /// The end of a limit that begins now; `None` if that is beyond what the clock can say.
 #[inline]
 pub(crate) fn deadline_in(limit: Duration) -> Option<Instant> {
-    let now = if limit < SHORT {
+    let now = if let Some(now) = simulation::now_here() {
+        now
+    } else if limit < SHORT {
         Instant::now()
     } else {
         no_earlier_than_now()

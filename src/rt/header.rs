@@ -19,6 +19,7 @@
 //!    thread of that home needs no compare-exchange while nobody else looks there: see `Home::claims`.)
 //! 6. `refs` counts references; the task itself holds one until it has ended and its fiber has left the header.
 
+use super::clock;
 use super::fiber::{Fiber, Switch};
 use super::home::{Bell, Entry, Home, Message};
 use super::job::{Job, Payload};
@@ -160,6 +161,8 @@ pub(crate) enum Why {
     Oneshot,
     Select,
     SelectReady,
+    #[cfg_attr(not(feature = "testing"), allow(dead_code))]
+    Settle,
     Future,
     FutureReady,
 }
@@ -202,6 +205,7 @@ impl Why {
             Why::Send => "waiting to send into a channel",
             Why::Oneshot => "waiting for the one message of a channel",
             Why::Select => "waiting for the first of several things",
+            Why::Settle => "waiting for all others to wait",
             Why::SelectReady => "waiting for the first of several things, a descriptor among them",
             Why::Future => "waiting for a future",
             Why::FutureReady => "waiting for a future that waits for a descriptor",
@@ -249,7 +253,8 @@ enum News {
 /// Nanoseconds since the first such question.
 fn moment() -> u64 {
     static FIRST: OnceLock<Instant> = OnceLock::new();
-    FIRST.get_or_init(Instant::now).elapsed().as_nanos() as u64
+    let first = *FIRST.get_or_init(Instant::now);
+    clock::now().saturating_duration_since(first).as_nanos() as u64
 }
 
 /// Set in `home` while the task is up for grabs,

@@ -440,6 +440,15 @@ impl<T: 'static> Home<T> {
         }
     }
 
+    /// Exchanges the entry that has been there for longest with the one after `ahead` others.
+    ///
+    /// # Safety
+    /// The caller is the home thread.
+    #[inline(always)]
+    pub(super) unsafe fn exchange_first(&self, ahead: usize) {
+        self.ring.exchange_first(ahead);
+    }
+
     /// The entry that `pop` would take after so many others; `None` also if there is a hole.
     ///
     /// # Safety

@@ -65,6 +65,8 @@ pub(crate) mod fault;
 mod fault;
 mod fiber;
 mod overflow;
+#[cfg_attr(not(feature = "testing"), path = "simulation_off.rs")]
+pub(crate) mod simulation;
 pub(crate) mod stack;
 pub(crate) mod trace;
 

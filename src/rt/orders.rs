@@ -1,5 +1,6 @@
 //! What the builder of a scheduler has said and each of its workers has to know.
 
+use super::simulation::Seed;
 use super::watchdog::Sight;
 use crate::sys::thread::pin;
 use std::io;
@@ -19,6 +20,8 @@ pub(super) struct Orders {
     pub(super) name: Option<Box<str>>,
     /// The processors that the workers are pinned to, in turn; none if they are not.
     pub(super) processors: Vec<usize>,
+    /// Whether they are simulated.
+    pub(super) seed: Seed,
 }
 
 impl Orders {

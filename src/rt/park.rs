@@ -17,6 +17,7 @@
 //!    end of a wait: its waiter is left as it is, whoever wins it meanwhile makes the task ready as ever, and the task
 //!    stands still again before it is that one's turn.
 
+use super::clock;
 use super::fault::{self, Fault};
 use super::fiber::Switch;
 use super::header::{Cx, Header, Why, CX};
@@ -163,7 +164,7 @@ fn afflicted(me: &'static Header, own: Option<Instant>, why: Why) -> Option<Inst
     let task = || !me.is_thread();
     match fault::at_suspension(task, || why.describe(), own.is_some(), scope) {
         None | Some(Fault::Limit) => return own,
-        Some(Fault::Timeout) => return Some(Instant::now()),
+        Some(Fault::Timeout) => return Some(clock::now()),
         Some(Fault::CancelFirst) => me.set_cancelled(),
         Some(Fault::Cancel) => me.send_cancel(),
         Some(Fault::Panic) => {
@@ -275,7 +276,7 @@ fn is_cancelled(me: &Header) -> bool {
 /// The scope whose time is up.
 fn expired(me: &Header) -> Option<Limit> {
     let limit = me.scopes.limit();
-    limit.filter(|limit| limit.deadline <= Instant::now())
+    limit.filter(|limit| limit.deadline <= clock::now())
 }
 
 /// Takes one unit of the running task's budget; when it is used up, lets others run. To be called before an
@@ -521,7 +522,7 @@ impl Wait {
         with_local(home, |worker| {
             let timer = self
                 .deadline()
-                .map(|deadline| worker.arm(deadline, self.waiter));
+                .map(|deadline| worker.arm(worker.in_own_time(deadline), self.waiter));
             // The loop must not take itself for deadlocked while this thread waits for a descriptor.
             let io = usize::from(me.why.get().is_io());
             worker
@@ -546,7 +547,7 @@ impl Wait {
     fn sleep(&self, me: &Header) {
         let mut parked = false;
         while !me.up.load(Ordering::Acquire) {
-            let now = Instant::now();
+            let now = clock::now();
             match self
                 .deadline()
                 .map(|deadline| deadline.saturating_duration_since(now))

@@ -13,6 +13,7 @@ use super::home::Message;
 use super::mates::Mates;
 use super::orders::Orders;
 use super::reactor::Patience;
+use super::simulation::Seed;
 use super::watchdog::{Hook, Sight, Stall, Watchdog};
 use super::worker::{set_default, with_default, with_running, Worker};
 use crate::error::{report, Deadlock};
@@ -25,7 +26,7 @@ use std::mem::ManuallyDrop;
 use std::ptr;
 use std::sync::{Arc, OnceLock};
 use std::thread::available_parallelism;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The stack of a task for which no size was asked: 128 KiB, and 512 KiB in a build with debug assertions.
 ///
@@ -103,6 +104,7 @@ impl Scheduler {
             traces: false,
             watchdog: None,
             on_stall: Hook::default(),
+            seed: Seed::NONE,
         }
     }
 
@@ -161,7 +163,9 @@ impl Scheduler {
         self.worker.turn(match timeout {
             Some(Duration::ZERO) => Patience::None,
             // A time that an `Instant` cannot hold is as good as never.
-            Some(timeout) => Instant::now()
+            Some(timeout) => self
+                .worker
+                .now()
                 .checked_add(timeout)
                 .map_or(Patience::Forever, Patience::Until),
             None => Patience::Forever,
@@ -330,6 +334,7 @@ pub struct Builder {
     traces: bool,
     watchdog: Option<Duration>,
     on_stall: Hook,
+    seed: Seed,
 }
 
 /// More workers than any machine has processors.
@@ -469,6 +474,10 @@ impl Builder {
             );
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
+        if self.seed.is_some() && self.workers > 1 {
+            let message = "a scheduler whose order is drawn has one worker";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
         let orders = Orders {
             stack_size: fibers::rounded(self.stack_size)?,
             spin: self.spin.unwrap_or_else(default_spin),
@@ -480,6 +489,7 @@ impl Builder {
             } else {
                 Vec::new()
             },
+            seed: self.seed,
         };
         let worker = Worker::new(&orders, 0)?;
         let mut homes = vec![worker.home];
@@ -512,6 +522,15 @@ impl Builder {
             scheduler._watchdog = Some(watchdog);
         }
         Ok(scheduler)
+    }
+}
+
+#[cfg(feature = "testing")]
+impl Builder {
+    /// Has the scheduler draw the order of its tasks, and go by a time of its own: see `simulation`.
+    pub(crate) fn simulated(mut self, seed: u64) -> Self {
+        self.seed = Seed(Some(seed));
+        self
     }
 }
 

@@ -1,7 +1,9 @@
 //! A worker's timers: deadlines on the monotonic clock, turned into ticks of the wheel.
 //!
-//! 1. A deadline is rounded up to a tick, the time to down: a timer never fires early, and at most a tick late.
+//! 1. A deadline is rounded up to a tick, the time to down: a timer never fires early, and at most a tick late. Where time is
+//!    simulated a tick is a nanosecond.
 
+use super::simulation;
 use super::waiter::Waiter;
 pub(super) use crate::base::wheel::Key;
 use crate::base::wheel::Wheel;
@@ -16,19 +18,27 @@ pub(crate) struct Timers {
     wheel: RefCell<Wheel<Waiter>>,
     /// Tick zero.
     start: Instant,
+    /// A tick is a nanosecond.
+    exact: bool,
 }
 
 impl Timers {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(exact: bool) -> Self {
         Timers {
             wheel: RefCell::new(Wheel::new()),
             start: Instant::now(),
+            exact,
         }
     }
 
     /// Interrupts `waiter` once `deadline` has passed.
     pub(super) fn arm(&self, deadline: Instant, waiter: Waiter) -> Key {
-        let tick = self.since_start(deadline).div_ceil(TICK);
+        let since = self.since_start(deadline);
+        let tick = if self.is_exact() {
+            since
+        } else {
+            since.div_ceil(TICK)
+        };
         self.wheel.borrow_mut().arm(tick, waiter)
     }
 
@@ -39,7 +49,8 @@ impl Timers {
 
     /// Interrupts all whose deadline is not after `now`.
     pub(super) fn fire(&self, now: Instant) {
-        let tick = self.since_start(now) / TICK;
+        let since = self.since_start(now);
+        let tick = if self.is_exact() { since } else { since / TICK };
         loop {
             // The borrow ends before the waiter is touched.
             let due = self.wheel.borrow_mut().pop(tick);
@@ -55,11 +66,25 @@ impl Timers {
         let tick = self.wheel.borrow().next()?;
         // A time beyond what an `Instant` holds is as good as never.
         self.start
-            .checked_add(Duration::from_nanos(tick.saturating_mul(TICK)))
+            .checked_add(Duration::from_nanos(if self.is_exact() {
+                tick
+            } else {
+                tick.saturating_mul(TICK)
+            }))
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.wheel.borrow().is_empty()
+    }
+
+    /// Tick zero.
+    pub(super) fn start(&self) -> Instant {
+        self.start
+    }
+
+    #[inline]
+    fn is_exact(&self) -> bool {
+        simulation::POSSIBLE && self.exact
     }
 
     fn since_start(&self, at: Instant) -> u64 {

@@ -12,6 +12,9 @@
 //!
 //! 6. Of several workers one is the *captain*: see `crew`. How they share the work is in `share`.
 //!
+//! 7. In a scheduler that is [simulated](super::simulation) there is one worker, which draws what runs next, and fires timers at the time that
+//!    it has made itself, in `leap`. How long it polls is always of the system's time.
+//!
 //! The loop's order: run what is ready, first in first out; take in what other threads sent; fire timers; poll. With
 //! nothing ready, look for what others have; spin; sleep.
 
@@ -25,6 +28,7 @@ use super::overflow;
 use super::portrait::Portrait;
 use super::reactor::{Patience, Reactor};
 use super::share::{Share, Spin};
+use super::simulation::{self, Here, Hold, Simulation};
 use super::timer::{Key, Timers};
 use super::waiter::Waiter;
 use super::watchdog::Sight;
@@ -100,6 +104,8 @@ pub(crate) struct Worker {
     entered: Cell<bool>,
     share: Share,
     spin: Spin,
+    /// Its time and its order, if they are those of a test.
+    simulation: Simulation,
     /// The worker of this thread that was made before.
     next: Cell<*const Worker>,
 }
@@ -189,10 +195,12 @@ impl Worker {
         let reactor = Reactor::new()?;
         let bell = reactor.bell()?;
         let home = Home::open(bell);
+        let timers = Timers::new(orders.seed.is_some());
+        let simulation = Simulation::new(orders.seed, timers.start(), || _ = home.nudge());
         let worker = Box::new(Worker {
             home,
             reactor,
-            timers: Timers::new(),
+            timers,
             fibers: RefCell::new(Fibers::new(orders.stack_size, body)),
             seat: UnsafeCell::new(None),
             ended: Cell::new(None),
@@ -207,6 +215,7 @@ impl Worker {
             entered: Cell::new(false),
             share: Share::new(home),
             spin: Spin::new(orders.spin),
+            simulation,
             next: Cell::new(FIRST.with(Cell::get)),
         });
         FIRST.with(|first| first.set(&*worker));
@@ -244,6 +253,9 @@ impl Worker {
                 self.glance();
                 continue;
             }
+            if self.leap(None) {
+                continue;
+            }
             let (patience, hopeless) = self.patience(doubt);
             let slept = self.look(patience, hopeless, &done);
             if !hopeless || !self.share.is_captain() {
@@ -251,7 +263,7 @@ impl Worker {
             } else if slept && self.is_quiet() {
                 // Another thread may have sent something and ended in between: quiet counts if we were alone before.
                 // And what we wait for may have come by the last thing that another worker did.
-                if is_alone() && self.is_quiet() && !done() {
+                if self.is_alone() && self.is_quiet() && !done() {
                     return Err(self.deadlock());
                 }
                 doubt = DOUBT.1;
@@ -281,9 +293,11 @@ impl Worker {
         self.receive();
         if self.has_ready() || self.live() == 0 || self.share.seek(&self.fibers) {
             self.look(Patience::None, false, || false);
+        } else if self.leap_within(patience) {
+            // What was due has come.
         } else if patience == Patience::Forever && self.is_quiet() {
             while self.is_quiet() && self.live() > 0 && !self.share.seek(&self.fibers) {
-                if is_alone() && self.is_quiet() && self.live() > 0 {
+                if self.is_alone() && self.is_quiet() && self.live() > 0 {
                     return Err(self.deadlock());
                 }
                 let doubt = Patience::Until(Instant::now() + DOUBT.1);
@@ -299,15 +313,10 @@ impl Worker {
         self.home.begin_pass(0, 0);
         self.share.pass_on();
         let mut runs = 0;
-        for _ in 0..ready {
+        for left in (1..=ready).rev() {
             self.share.tell();
-            // SAFETY: as above.
-            let entry = unsafe { self.home.pop() };
-            if let Some(task) = entry.and_then(|entry| self.home.settled(entry)) {
-                match &self.sight {
-                    None => self.step(task),
-                    Some(sight) => self.step_watched(sight, task),
-                }
+            if let Some(task) = self.pop_among(left) {
+                self.step_seen(task);
                 runs += 1;
             }
         }
@@ -436,7 +445,7 @@ impl Worker {
 
     /// Runs the loop until no more tasks are left than so many, or `deadline` has passed.
     pub(crate) fn run_out(&self, tasks: usize, deadline: Instant) {
-        while !self.crew().is_at_most(tasks) && Instant::now() < deadline {
+        while !self.crew().is_at_most(tasks) && self.now() < deadline {
             // It does not wait for ever.
             let _runs = self.turn(Patience::Until(deadline));
         }
@@ -453,6 +462,7 @@ impl Worker {
 
     /// The tasks that stand suspended.
     pub(crate) fn left(&self) -> Vec<Portrait> {
+        let _now = self.simulation.here();
         let mut left = Vec::new();
         // SAFETY: this is the home thread, which only looks.
         unsafe {
@@ -472,6 +482,7 @@ impl Worker {
     /// All its tasks: as `left`, with where each stands; and then those that have not begun. None of them runs.
     pub(crate) fn portraits(&self) -> Vec<Portrait> {
         let _running = self.enter();
+        let _now = self.simulation.here();
         let mut standing = Vec::new();
         // SAFETY: this is the home thread, which only looks.
         unsafe { self.suspended.for_each(|task| standing.push(task)) };
@@ -602,6 +613,9 @@ impl Worker {
     /// Runs tasks until `done` (true), until none is ready or it is time to poll (false).
     #[inline]
     fn run_ready(&self, done: &impl Fn() -> bool) -> bool {
+        if self.simulation.is_on() {
+            return self.run_ready_drawn(done);
+        }
         if self.has_ready() {
             self.share.pass_on();
         }
@@ -648,6 +662,53 @@ impl Worker {
             }
         }
         false
+    }
+
+    /// As `run_ready`, in an order that is drawn. No task takes the next one along, and none is put before others.
+    #[cold]
+    fn run_ready_drawn(&self, done: &impl Fn() -> bool) -> bool {
+        // No quota, as in `turn`.
+        self.home.begin_pass(0, 0);
+        for _ in 0..QUOTA {
+            let Some(task) = self.pop_among(usize::MAX) else {
+                return false;
+            };
+            self.step_seen(task);
+            if done() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The next task: the first that is ready, or one drawn among so many of the first.
+    #[inline]
+    fn pop_among(&self, first: usize) -> Option<&'static Header> {
+        if self.simulation.is_on() {
+            self.draw_among(first);
+        }
+        // SAFETY: this is the home thread.
+        let entry = unsafe { self.home.pop() }?;
+        self.home.settled(entry)
+    }
+
+    fn draw_among(&self, first: usize) {
+        // SAFETY: this is the home thread.
+        let ready = unsafe { self.home.ready() };
+        if let Some(drawn) = self.simulation.draw(first.min(ready)) {
+            // SAFETY: as above.
+            unsafe { self.home.exchange_first(drawn) };
+        }
+    }
+
+    /// As `step`, for who may be watched, or simulated.
+    #[inline]
+    fn step_seen(&self, task: &'static Header) {
+        let _now = self.simulation.begin_run(task.id());
+        match &self.sight {
+            None => self.step(task),
+            Some(sight) => self.step_watched(sight, task),
+        }
     }
 
     fn step_watched(&self, sight: &Sight, task: &'static Header) {
@@ -914,13 +975,13 @@ impl Worker {
             }
         };
         // Who was told of the end may go on here.
-        let done = || done() || self.has_ready();
+        let done = || done() || self.has_ready() || self.simulation.was_let_go();
         self.share.sleep(hopeless, done, poll)
     }
 
     fn fire(&self) {
         if !self.timers.is_empty() {
-            self.timers.fire(Instant::now());
+            self.timers.fire(self.now());
         }
     }
 
@@ -946,6 +1007,8 @@ impl Worker {
     fn nearest(&self, patience: Patience) -> Patience {
         let limit = match patience {
             Patience::None => return patience,
+            // What is due is not for the system to tell: see `leap`.
+            _ if self.simulation.is_on() => return Patience::Forever,
             Patience::Until(until) => Some(until),
             Patience::Forever => None,
         };
@@ -997,7 +1060,114 @@ impl Worker {
         }
     }
 
+    // ---- time and order that are simulated ----
+
+    #[inline]
+    pub(crate) fn simulation(&self) -> &Simulation {
+        &self.simulation
+    }
+
+    /// What time it is for its tasks.
+    #[inline]
+    pub(crate) fn now(&self) -> Instant {
+        self.simulation.now().unwrap_or_else(Instant::now)
+    }
+
+    /// What a moment of the system's time is in that of its tasks: the one that is as far from now.
+    #[inline]
+    pub(crate) fn in_own_time(&self, moment: Instant) -> Instant {
+        self.simulation.now().map_or(moment, |now| {
+            let left = moment.saturating_duration_since(Instant::now());
+            now.checked_add(left).unwrap_or(moment)
+        })
+    }
+
+    /// Whether there is nothing to do, of a scheduler that is simulated, with what is due and what descriptors bring taken in.
+    fn lull(&self) -> Lull {
+        self.glance();
+        // In this order: who holds time has sent his message before he lets go.
+        let held = self.simulation.is_held();
+        if self.has_ready() || !self.home.inbox().is_empty() {
+            Lull::Over
+        } else if held {
+            Lull::Held
+        } else if self.simulation.tell_settled() {
+            Lull::Over
+        } else {
+            Lull::Complete
+        }
+    }
+
+    /// If all tasks wait, of a scheduler that is simulated: its time goes on to the next timer, or to `limit` if that is nearer. Whether
+    /// there may be something to do.
+    fn leap(&self, limit: Option<Instant>) -> bool {
+        if !self.simulation.is_on() {
+            return false;
+        }
+        match self.lull() {
+            Lull::Over => true,
+            Lull::Held => false,
+            Lull::Complete => {
+                let next = [limit, self.timers.next()].into_iter().flatten().min();
+                let leaps = next.inspect(|next| self.simulation.leap_to(*next));
+                self.fire();
+                leaps.is_some()
+            }
+        }
+    }
+
+    /// As `leap`, again and again, until there is something to do or so much time has passed.
+    fn leap_within(&self, patience: Patience) -> bool {
+        let limit = match patience {
+            Patience::None => return false,
+            Patience::Until(until) => Some(until),
+            Patience::Forever => None,
+        };
+        while self.leap(limit) {
+            let has_come = self.has_ready() || !self.home.inbox().is_empty();
+            if has_come || limit.is_some_and(|limit| limit <= self.now()) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Runs the loop, of a scheduler that is simulated, until all tasks wait; no time passes. How many there are.
+    #[cfg_attr(not(feature = "testing"), allow(dead_code))]
+    pub(crate) fn settle(&self) -> usize {
+        let _running = self.enter();
+        loop {
+            self.receive();
+            self.run_ready(&|| false);
+            match self.lull() {
+                Lull::Over => {}
+                Lull::Held => _ = self.look(Patience::Forever, false, || false),
+                Lull::Complete => return self.live(),
+            }
+        }
+    }
+
+    /// Runs the loop, of a scheduler that is simulated, until `limit`, and then until all tasks wait.
+    #[cfg_attr(not(feature = "testing"), allow(dead_code))]
+    pub(crate) fn run_to(&self, limit: Instant) {
+        let _running = self.enter();
+        self.settle();
+        while self.now() < limit {
+            self.leap(Some(limit));
+            self.settle();
+        }
+    }
+
     // ---- deadlock ----
+
+    /// Whether nobody else can make anything happen: in a scheduler that is simulated, nobody who has said so.
+    fn is_alone(&self) -> bool {
+        if self.simulation.is_on() {
+            !self.simulation.awaits_others()
+        } else {
+            is_alone()
+        }
+    }
 
     /// No task is ready, no timer armed, no descriptor waited for, no message here.
     fn is_quiet(&self) -> bool {
@@ -1047,6 +1217,7 @@ impl Worker {
         }
         Running {
             aside: aside::set_aside(),
+            _real: simulation::real_here(),
             entered: (self, self.entered.replace(true)),
             worker: WORKER.with(|worker| worker.replace(self)),
             home: CX.with(|cx| cx.home.replace(Some(self.home))),
@@ -1055,6 +1226,16 @@ impl Worker {
             budget: CX.with(|cx| cx.budget.get()),
         }
     }
+}
+
+/// Whether there is nothing to do.
+enum Lull {
+    /// There is, or may be.
+    Over,
+    /// There is not, but there will be without time going on.
+    Held,
+    /// All tasks wait.
+    Complete,
 }
 
 struct Manned<'a>(&'a Crew, bool);
@@ -1069,6 +1250,8 @@ impl Drop for Manned<'_> {
 struct Running<'a> {
     /// Whether the one that is entered was already.
     entered: (&'a Worker, bool),
+    /// What time it was for the task that enters, if one does.
+    _real: Here,
     aside: u16,
     worker: *const Worker,
     home: Option<&'static Home<Header>>,
@@ -1229,6 +1412,12 @@ pub(crate) fn cancel_here(task: &'static Header) {
             waiter.interrupt();
         }
     }
+}
+
+/// Something is about to be done elsewhere for the task that runs; `endless` if it may last for ever. To be dropped when that is
+/// done, and the task knows it.
+pub(crate) fn hold(endless: bool) -> Option<Hold> {
+    with_running(|worker| worker.simulation.hold(endless)).flatten()
 }
 
 /// Whether this is the only thread of the process that can make anything happen.

@@ -9,6 +9,7 @@ use crate::error::Timeout;
 use crate::io::arm::Readiness;
 use crate::io::Interest;
 use crate::rt::choice::{choose, Arm, Bound, Grant, Moment, Receive, Transmit};
+use crate::rt::clock;
 use crate::task::arm::Ending;
 use crate::task::JoinHandle;
 use std::os::fd::AsFd;
@@ -92,7 +93,7 @@ impl<'a> Select<'a> {
 
     /// Adds waiting for so long, from now. Once that is over the arm is ready for ever.
     pub fn after(&mut self, duration: Duration) -> usize {
-        self.add(Moment(Instant::now().checked_add(duration)))
+        self.add(Moment(clock::now().checked_add(duration)))
     }
 
     /// Adds waiting until `moment`. After that the arm is ready for ever.

@@ -3,6 +3,7 @@
 use crate::io::arm::Readiness;
 use crate::io::Interest;
 use crate::rt::choice::{self, Moment};
+use crate::rt::clock;
 use crate::task::arm::Ending;
 use crate::task::JoinHandle;
 use std::io;
@@ -55,7 +56,7 @@ pub fn join<T>(handle: &JoinHandle<T>) -> Ending<'_> {
 }
 
 pub fn after(duration: Duration) -> Option<Instant> {
-    Instant::now().checked_add(duration)
+    clock::now().checked_add(duration)
 }
 
 pub fn at(moment: Instant) -> Option<Instant> {

@@ -9,7 +9,7 @@
 use super::mutex::MutexGuard;
 use super::wait::{Bound, Early, Line, Place};
 use crate::base::lock::Lock;
-use crate::rt::clock::deadline_in;
+use crate::rt::clock::{self, deadline_in};
 use crate::rt::header::Why;
 use crate::rt::park::me;
 use crate::rt::waiter::WaitList;
@@ -159,7 +159,7 @@ impl Condvar {
             if !condition(&mut *guard) {
                 return judge((guard, WaitTimeoutResult(false)));
             }
-            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            if deadline.is_some_and(|deadline| deadline <= clock::now()) {
                 return judge((guard, WaitTimeoutResult(true)));
             }
             let bound = deadline.map_or(Bound::Never, Bound::Until);

@@ -1,7 +1,7 @@
 //! Waiting without a reason of its own: yielding, parking, and putting interruptions off.
 
 use super::current::Task;
-use crate::rt::clock::deadline_in;
+use crate::rt::clock::{self, deadline_in};
 use crate::rt::header::Why;
 use crate::rt::park::{self, interrupt_if_due, me, Mode, Outcome};
 use crate::rt::waiter::Waiter;
@@ -53,7 +53,7 @@ pub fn park_timeout(timeout: Duration) {
 
 /// As [`park`], until `deadline` at the latest.
 pub fn park_deadline(deadline: Instant) {
-    while !take_token(Some(deadline)) && Instant::now() < deadline {}
+    while !take_token(Some(deadline)) && clock::now() < deadline {}
 }
 
 /// Waits for the token once; true if it was taken.

@@ -7,6 +7,7 @@
 
 use super::sleep::wait_until;
 use crate::error::Timeout;
+use crate::rt::clock;
 use crate::rt::header::Why;
 use crate::rt::park::charge;
 use std::iter::FusedIterator;
@@ -70,7 +71,7 @@ pub enum MissedTick {
 /// # Panics
 /// If `period` is zero.
 pub fn interval(period: Duration) -> Interval {
-    interval_at(Instant::now(), period)
+    interval_at(clock::now(), period)
 }
 
 /// An interval whose first tick is due at `start`.
@@ -125,7 +126,7 @@ impl Interval {
     /// assert_eq!(ticks.tick_timeout(Duration::from_millis(1)), Err(Timeout));
     /// ```
     pub fn tick_timeout(&mut self, timeout: Duration) -> Result<Instant, Timeout> {
-        self.tick_within(Instant::now().checked_add(timeout))
+        self.tick_within(clock::now().checked_add(timeout))
     }
 
     /// As [`tick`](Interval::tick), until `deadline`.
@@ -184,7 +185,7 @@ impl Interval {
 
     /// Makes the next tick due a period from now, and those after it from there.
     pub fn reset(&mut self) {
-        self.next = Instant::now().checked_add(self.period);
+        self.next = clock::now().checked_add(self.period);
     }
 
     /// Makes the next tick due at `deadline`, and those after it from there.
@@ -194,7 +195,7 @@ impl Interval {
 
     /// Answers the next tick if it is due.
     fn take_due(&mut self) -> Option<Instant> {
-        let now = Instant::now();
+        let now = clock::now();
         let due = self.next.filter(|next| *next <= now)?;
         self.next = self.missed.next(due, now, self.period);
         Some(due)

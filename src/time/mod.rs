@@ -9,7 +9,7 @@
 //! assert_eq!(timeout(Duration::from_millis(1), || sleep(Duration::from_secs(3600))), Err(Timeout));
 //! ```
 //!
-//! Time is that of the monotonic clock (`std::time::Instant`).
+//! Time is that of the monotonic clock (`std::time::Instant`), as [`now`] tells it: in a test it may be another one.
 
 mod interval;
 mod sleep;
@@ -17,7 +17,7 @@ mod sleep;
 mod timer;
 
 use crate::error::Timeout;
-use crate::rt::clock::deadline_in;
+use crate::rt::clock::{self, deadline_in};
 use crate::rt::park::me;
 use crate::rt::unwind::{target_of, Target};
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
@@ -27,6 +27,22 @@ pub use sleep::{sleep, sleep_until};
 pub use timer::{Timer, TimerError};
 
 pub use std::time::{Duration, Instant};
+
+/// What time it is: `Instant::now()`, but in the tasks of a scheduler for tests, of the module `testing`, that scheduler's time.
+///
+/// A program that asks here what time it is can be tested without waiting for it to pass.
+///
+/// ```
+/// use multitask::{sleep, time::{now, Duration}};
+///
+/// let start = now();
+/// sleep(Duration::from_millis(1));
+/// assert!(now() - start >= Duration::from_millis(1));
+/// ```
+#[inline]
+pub fn now() -> Instant {
+    clock::now()
+}
 
 /// Runs `f` for at most `duration`: where `f` waits when the time is up, it is unwound, and the answer is
 /// `Err(Timeout)`.

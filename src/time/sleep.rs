@@ -1,5 +1,6 @@
 //! Waiting for a moment: the one wait that nobody is shown, so that nothing but time ends it.
 
+use crate::rt::clock;
 use crate::rt::header::Why;
 use crate::rt::park::{park, yield_now, Mode, Outcome};
 use crate::rt::waiter::Waiter;
@@ -26,13 +27,13 @@ pub fn sleep(duration: Duration) {
     if duration.is_zero() {
         yield_now();
     } else {
-        wait_until(Instant::now().checked_add(duration), Why::Sleep);
+        wait_until(clock::now().checked_add(duration), Why::Sleep);
     }
 }
 
 /// Suspends the calling task until `deadline`. As [`sleep`]; a deadline that has passed lets the others run once.
 pub fn sleep_until(deadline: Instant) {
-    if deadline <= Instant::now() {
+    if deadline <= clock::now() {
         yield_now();
     } else {
         wait_until(Some(deadline), Why::Sleep);

@@ -17,6 +17,7 @@
 use crate::base::list::{Linked, Links, List};
 use crate::base::lock::{Lock, Locked};
 use crate::error::{Cancelled, Timeout};
+use crate::rt::clock;
 use crate::rt::header::Why;
 use crate::rt::park::{charge, park, Interrupt, Mode, Outcome};
 use crate::rt::waiter::Waiter;
@@ -155,7 +156,7 @@ impl Timer {
     /// # Panics
     /// As `wait`.
     pub fn wait_timeout(&self, timeout: Duration) -> Result<(), TimerError> {
-        self.wait_within(Instant::now().checked_add(timeout))
+        self.wait_within(clock::now().checked_add(timeout))
     }
 
     /// As [`wait`](Timer::wait), until `deadline`.
@@ -190,7 +191,7 @@ impl Timer {
     /// Whether the wait is over, and how; else begins another one.
     fn look(&self, seat: &Seat, own: Option<Instant>, interrupt: Option<Interrupt>) -> Look {
         let state = self.0.lock();
-        let now = Instant::now();
+        let now = clock::now();
         match (seat.told.get().or(state.end(now)), interrupt) {
             (Some(End::Expired), _) => return Look::Over(Ok(())),
             (Some(End::Cancelled), _) => return Look::Over(Err(TimerError::Disarmed)),
@@ -232,7 +233,7 @@ impl Timer {
 
     fn set(&self, set: Set) -> bool {
         let mut state = self.0.lock();
-        let end = state.end(Instant::now());
+        let end = state.end(clock::now());
         let before = mem::replace(&mut state.set, set);
         match (end, set) {
             (Some(end), _) => tell(&state, Some(end)),
@@ -246,7 +247,7 @@ impl Timer {
     /// Whether the deadline has passed. A timer that was cancelled, or reset after that, has not expired.
     pub fn is_expired(&self) -> bool {
         let state = self.0.lock();
-        matches!(state.end(Instant::now()), Some(End::Expired))
+        matches!(state.end(clock::now()), Some(End::Expired))
     }
 
     /// When it expires, or did; `None` if it was cancelled, or if that is later than an [`Instant`] can tell.
@@ -283,9 +284,7 @@ impl State {
 
 impl Set {
     fn after(after: Duration) -> Self {
-        Instant::now()
-            .checked_add(after)
-            .map_or(Set::Never, Set::At)
+        clock::now().checked_add(after).map_or(Set::Never, Set::At)
     }
 
     fn deadline(self) -> Option<Instant> {

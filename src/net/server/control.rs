@@ -8,6 +8,7 @@
 //! 4. Nothing here suspends but `wait_for_stop` and `drain`: a connection that was accepted is not lost to an interruption.
 
 use crate::base::lock::Lock;
+use crate::rt::clock;
 use crate::sync::{Event, Notify, SemaphorePermit};
 use std::io;
 use std::mem;
@@ -108,13 +109,13 @@ impl Control {
     pub(super) fn fail(&self, error: io::Error) {
         let earlier = self.state.lock().failure.replace(error);
         drop(earlier);
-        self.stop(Some(Instant::now()));
+        self.stop(Some(clock::now()));
     }
 
     /// Stops the server at once if nobody has stopped it.
     pub(super) fn stop_unless_stopping(&self) {
         if !self.is_stopping() {
-            self.stop(Some(Instant::now()));
+            self.stop(Some(clock::now()));
         }
     }
 
@@ -123,7 +124,7 @@ impl Control {
         let phase = self.state.lock().phase;
         match phase {
             Phase::Serving | Phase::Stopping(None) => true,
-            Phase::Stopping(Some(deadline)) => Instant::now() < deadline,
+            Phase::Stopping(Some(deadline)) => clock::now() < deadline,
         }
     }
 
@@ -134,7 +135,7 @@ impl Control {
             match awaited {
                 None => return,
                 Some((news, None)) => news.wait(),
-                Some((news, Some(deadline))) if Instant::now() < deadline => {
+                Some((news, Some(deadline))) if clock::now() < deadline => {
                     let _or_too_late = news.wait_deadline(deadline);
                 }
                 Some(_) => return,

@@ -11,6 +11,7 @@ use super::addr::ToSocketAddrs;
 use super::listen::Listener;
 use super::listener::{ListenerBuilder, TcpListener};
 use crate::error::{report, JoinError};
+use crate::rt::clock;
 use crate::rt::park::me;
 use crate::rt::scheduler::{Handle, Scheduler};
 use crate::sync::{Notify, Semaphore};
@@ -330,7 +331,7 @@ struct Running<'a> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         if !self.workers.is_empty() {
-            self.control.stop(Some(Instant::now()));
+            self.control.stop(Some(clock::now()));
             let wait = || self.workers.iter_mut().for_each(JoinHandle::wait_for_end);
             me().scopes.shield(wait);
         }
@@ -408,7 +409,7 @@ impl ServerHandle {
     /// ```
     pub fn stop(&self, grace: Duration) {
         // A time that an `Instant` cannot hold is as good as never.
-        self.control.stop(Instant::now().checked_add(grace));
+        self.control.stop(clock::now().checked_add(grace));
     }
 
     /// As [`stop`](ServerHandle::stop), for handlers to end by `deadline`.

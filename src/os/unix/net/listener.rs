@@ -10,6 +10,7 @@ use crate::net::addr::invalid;
 use crate::net::listen::{sealed, Listener};
 use crate::net::listener::ListenerBuilder;
 use crate::net::socket::{accept, accept_if, accept_until, any_socket};
+use crate::rt::clock;
 use crate::sys::socket::SockAddr;
 use std::io;
 #[cfg(target_os = "android")]
@@ -99,7 +100,7 @@ impl UnixListener {
     ///
     /// Those of `accept`, and `TimedOut` carrying [`Timeout`](crate::Timeout) when no connection came in time.
     pub fn accept_timeout(&self, timeout: Duration) -> io::Result<(UnixStream, SocketAddr)> {
-        self.accept_until(Instant::now().checked_add(timeout))
+        self.accept_until(clock::now().checked_add(timeout))
     }
 
     /// [`accept`](UnixListener::accept) until `deadline`; one that has passed looks once. **Beyond std.**
