@@ -4,7 +4,7 @@ mod common;
 
 use common::{ends, scheduler, settle, Drops, OnDrop};
 use multitask::task::{self, Builder, JoinSet};
-use multitask::{sleep, spawn, timeout, yield_now, Scheduler, Timeout};
+use multitask::{sleep, spawn, timeout, yield_now, Handle, Scheduler, Timeout};
 use std::cell::Cell;
 use std::num::NonZeroUsize;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
@@ -245,6 +245,51 @@ fn a_panic_in_join_all_cancels_the_others_and_comes_out() {
         }));
         assert_eq!(panic.unwrap_err().downcast_ref(), Some(&5));
         assert_eq!(drops.count(), 2);
+    });
+}
+
+#[test]
+fn join_all_of_one_who_is_cancelled_says_so_to_a_caller_who_cannot_be() {
+    let told = |calls: fn(Handle)| {
+        let scheduler = Scheduler::new().unwrap();
+        let handle = scheduler.handle();
+        let caller = scheduler.spawn(move || task::shield(|| calls(handle)));
+        scheduler.run().unwrap();
+        caller.join().unwrap_err().message().map(str::to_owned)
+    };
+    ends(move || {
+        let while_it_waits = told(|handle| {
+            let cancels = || {
+                handle.cancel_all();
+                task::park();
+            };
+            task::join_all([cancels]);
+        });
+        // What hands the functions out is cancelled with them, and hides it until the first has ended.
+        let before_it_waits = told(|handle| {
+            let drops = Drops::default();
+            let parks = |one| {
+                move || {
+                    let _one = one;
+                    task::park();
+                }
+            };
+            let first = std::iter::once(parks(drops.one()));
+            task::join_all(first.chain(std::iter::from_fn(|| {
+                handle.cancel_all();
+                let until_it_has_ended = || {
+                    while drops.count() == 0 {
+                        yield_now();
+                    }
+                };
+                let hidden = catch_unwind(AssertUnwindSafe(|| task::shield(until_it_has_ended)));
+                assert!(hidden.is_err());
+                None
+            })));
+        });
+        let said = "a function of join_all was cancelled, and gives no value";
+        assert_eq!(while_it_waits.as_deref(), Some(said));
+        assert_eq!(before_it_waits.as_deref(), Some(said));
     });
 }
 

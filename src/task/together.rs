@@ -1,12 +1,12 @@
 //! [`join_all`] and [`race`]: several functions at once, for all of their values or for the first.
 
-use super::try_scope::try_scope;
-use std::convert::Infallible;
+use super::try_scope::answer;
+use std::panic::Location;
 
 /// Calls all of `fs` as tasks, and waits until all have returned; gives their values in the order of `fs`.
 ///
-/// They may borrow. If one panics, or the caller is cancelled, the others are cancelled; this function is over when all
-/// have ended.
+/// They may borrow. If one panics or is cancelled, or the caller is cancelled, the others are cancelled; this function is over when
+/// all have ended.
 ///
 /// ```
 /// use multitask::{sleep, task};
@@ -21,7 +21,8 @@ use std::convert::Infallible;
 /// ```
 ///
 /// # Panics
-/// With the first panic of one of `fs`; and as [`spawn`](super::spawn).
+/// With the first panic of one of `fs`. If one was cancelled, as all are by [`Handle::cancel_all`](crate::Handle::cancel_all), and the
+/// caller was not, or is [shielded](super::shield): there is no value of it then. And as [`spawn`](super::spawn).
 #[track_caller]
 pub fn join_all<I, F, T>(fs: I) -> Vec<T>
 where
@@ -29,15 +30,22 @@ where
     F: FnOnce() -> T + Send,
     T: Send,
 {
-    let joined: Result<Option<Vec<T>>, Infallible> = try_scope(|s| {
+    let joined = answer(Location::caller(), |s| {
         let tasks: Vec<_> = fs.into_iter().map(|f| s.spawn(|| Ok(f()))).collect();
-        Ok(tasks.into_iter().map(|task| task.join().ok()).collect())
+        // If it has panicked, that comes out of the scope.
+        let joined = tasks.into_iter().map(|task| task.join().or(Err(Lost)));
+        joined.collect()
     });
     match joined {
-        Ok(values) => values.expect("a task that gives no value has panicked"),
-        Err(never) => match never {},
+        Some(Ok(values)) => values,
+        Some(Err(Lost)) | None => {
+            panic!("a function of join_all was cancelled, and gives no value")
+        }
     }
 }
+
+/// Of a function there is no value.
+struct Lost;
 
 /// Calls all of `fs` as tasks, cancels the others when the first has returned, and gives its value when all have ended.
 ///
@@ -55,8 +63,8 @@ where
 /// ```
 ///
 /// # Panics
-/// With the first panic of one of `fs`, which cancels the others, too; if there is none in `fs`; and as
-/// [`spawn`](super::spawn).
+/// With the first panic of one of `fs`, which cancels the others, too; if there is none in `fs`, or all were cancelled and the caller
+/// was not, or is [shielded](super::shield); and as [`spawn`](super::spawn).
 #[track_caller]
 pub fn race<I, F, T>(fs: I) -> T
 where
@@ -65,14 +73,14 @@ where
     T: Send,
 {
     // To win is to make the scope fail.
-    let nobody = try_scope(|s| {
+    let nobody = answer(Location::caller(), |s| {
         for f in fs {
             s.spawn(|| Err::<(), T>(f()));
         }
         Ok(())
     });
     match nobody {
-        Err(value) => value,
-        Ok(()) => panic!("a race of nobody, or of cancelled tasks, has no winner"),
+        Some(Err(value)) => value,
+        Some(Ok(())) | None => panic!("a race of nobody, or of cancelled tasks, has no winner"),
     }
 }

@@ -44,7 +44,17 @@ pub fn try_scope<'env, F, T, E>(f: F) -> Result<T, E>
 where
     F: for<'scope> FnOnce(&'scope TryScope<'scope, 'env, E>) -> Result<T, E>,
 {
-    let place = Location::caller();
+    match answer(Location::caller(), f) {
+        Some(answer) => answer,
+        None => panic!("the closure of a try_scope was cancelled, and nothing has failed"),
+    }
+}
+
+/// As [`try_scope`], spawned at `place`; `None` if the closure was cancelled before it had an answer, and nothing has failed.
+pub(super) fn answer<'env, F, T, E>(place: &'static Location<'static>, f: F) -> Option<Result<T, E>>
+where
+    F: for<'scope> FnOnce(&'scope TryScope<'scope, 'env, E>) -> Result<T, E>,
+{
     let scope = TryScope {
         scope: Scope::new(),
         error: Lock::new(None),
@@ -55,12 +65,10 @@ where
     });
     let error = scope.error.lock().take();
     match (joined, error) {
-        (_, Some(error)) => Err(error),
-        (Ok(value), None) => Ok(value),
+        (_, Some(error)) => Some(Err(error)),
+        (Ok(value), None) => Some(Ok(value)),
         (Err(JoinError::Panic(panic)), None) => resume_unwind(panic),
-        (Err(JoinError::Cancelled), None) => {
-            panic!("the closure of a try_scope was cancelled, and nothing has failed")
-        }
+        (Err(JoinError::Cancelled), None) => None,
     }
 }
 
