@@ -189,7 +189,9 @@ impl Requests {
                 Err(_) => return, // whoever waits is told that time is up
             };
             let Some(reply) = reply else { continue };
-            if self.open.lock().unwrap().contains(&reply.key) {
+            // Held until it is there: who has asked looks for what is left when nobody puts it there any more.
+            let open = self.open.lock().unwrap();
+            if open.contains(&reply.key) {
                 let _open = self.replies.try_put(reply);
             }
         }

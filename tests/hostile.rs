@@ -8,12 +8,11 @@
 mod common;
 mod programs;
 
-use common::flat::kibibytes;
 use common::Random;
 use programs::{Guest, Server, PATIENCE};
 use rlimit::Resource;
 use socket2::{Domain, SockRef, Socket, Type};
-use std::fs::{read_dir, read_to_string};
+use std::fs::read_dir;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
@@ -574,8 +573,7 @@ fn descriptors(server: &Server) -> usize {
 
 /// The most bytes that it ever had.
 fn memory(server: &Server) -> u64 {
-    let path = format!("/proc/{}/status", server.program.id());
-    kibibytes(&read_to_string(path).unwrap(), "VmHWM:").unwrap() << 10
+    server.program.memory()
 }
 
 /// It stops when it is told to, with these last words; what it has complained of.

@@ -5,6 +5,7 @@
 mod programs;
 
 use programs::{is_installed, text, Program, Server, PATIENCE};
+use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, UdpSocket};
 use std::process::{Command, Output};
 
@@ -101,6 +102,68 @@ fn replies_in_any_order_reach_who_asked_and_others_nobody() {
     let mut expected: Vec<_> = expected.collect();
     expected.sort();
     assert_eq!(said, expected);
+}
+
+#[test]
+fn of_replies_that_nobody_waits_for_none_is_kept() {
+    const REPLIES: usize = 3000;
+    /// Less than a fifth of one kind of them, and more than what else comes and goes.
+    const LITTLE: u64 = 4 << 20;
+    let server = Stub::new();
+    let mut phones = server.registers(&["--t1", "60"], &["sip:ada@test", "sip:ben@test"]);
+    let [(first, peer), (second, _)] = [server.hear(), server.hear()];
+    server.says(&reply("200 OK", &first), peer);
+    // It says so when it waits no more.
+    let mut said = BufReader::new(phones.child.stdout.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert!(line.ends_with("@test: 200 OK, 1 sent\n"), "{line}");
+
+    let before = phones.memory();
+    let long = format!("200 {}", "x".repeat(7500));
+    let never_asked = reply(&long, &second).replace("Call-ID: ", "Call-ID: x");
+    let not_that = reply(&long, &second).replace("CSeq: 1", "CSeq: 2");
+    let no_more = reply(&long, &first);
+    for unwanted in [never_asked, not_that, no_more] {
+        for _ in 0..REPLIES / A_FEW {
+            (0..A_FEW).for_each(|_| server.says(&unwanted, peer));
+            until_all_are_taken(peer);
+        }
+    }
+    let grown = phones.memory() - before;
+    assert!(grown < LITTLE, "{grown}");
+
+    server.says(&reply("200 OK", &second), peer);
+    line.clear();
+    said.read_line(&mut line).unwrap();
+    assert!(line.ends_with("@test: 200 OK, 1 sent\n"), "{line}");
+    assert!(phones.finish().status.success());
+}
+
+/// So many of the longest fit into what the system keeps for a socket.
+const A_FEW: usize = 8;
+
+/// Waits until all that was sent to this socket has been received. None may have been lost: then it would be of no use.
+fn until_all_are_taken(socket: SocketAddr) {
+    loop {
+        // `sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode ref pointer drops`
+        let sockets = std::fs::read_to_string("/proc/net/udp").unwrap();
+        let port = format!(":{:04X}", socket.port());
+        let mut sockets = sockets.lines().map(|line| line.split_whitespace());
+        let mut socket = sockets
+            .find(|line| {
+                line.clone()
+                    .nth(1)
+                    .is_some_and(|local| local.ends_with(&port))
+            })
+            .expect("its socket is open");
+        let (queues, dropped) = (socket.nth(4).unwrap(), socket.last().unwrap());
+        assert_eq!(dropped, "0");
+        if queues.ends_with(":00000000") {
+            return;
+        }
+        std::thread::yield_now();
+    }
 }
 
 // ---- who is asked ----

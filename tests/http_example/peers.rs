@@ -2,7 +2,6 @@
 
 pub use crate::programs::Folder;
 use crate::programs::{served, Program, Server, PATIENCE};
-use std::fs;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
@@ -46,13 +45,7 @@ impl Serving {
 
     /// The most that it has had in memory, in bytes.
     pub fn memory(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.0.program.id());
-        let Ok(status) = fs::read_to_string(path) else {
-            return 0; // only Linux tells
-        };
-        let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kilobytes: u64 = most.unwrap().trim_end_matches("kB").trim().parse().unwrap();
-        kilobytes << 10
+        self.0.program.memory()
     }
 }
 

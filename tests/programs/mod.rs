@@ -168,6 +168,16 @@ impl Program {
         self.child.id()
     }
 
+    /// The most bytes that it ever had; 0 where that is not told, as it is on Linux only.
+    pub fn memory(&self) -> u64 {
+        let Ok(status) = fs::read_to_string(format!("/proc/{}/status", self.id())) else {
+            return 0;
+        };
+        let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kibibytes: u64 = most.unwrap().trim_end_matches("kB").trim().parse().unwrap();
+        kibibytes << 10
+    }
+
     /// Waits for its end; the output is what has not been read of it. Its input ends, unless it was taken out.
     pub fn finish(&mut self) -> Output {
         drop(self.child.stdin.take());
