@@ -9,6 +9,7 @@ use multitask::sync::{mpsc, Mutex, Queue};
 use multitask::{sleep, spawn, task, timeout, yield_now, Handle, JoinHandle, Scheduler};
 use std::io::{Read, Write};
 use std::net::TcpStream as StdStream;
+use std::ptr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::Arc;
@@ -198,26 +199,39 @@ fn yields_for_ever() {
 
 #[test]
 fn what_was_cancelled_and_goes_on_is_told_of_as_such() {
-    let scheduler = Scheduler::new().unwrap();
-    let shielded = named("shielded")
-        .spawn_on(&scheduler, || task::shield(task::park))
-        .unwrap();
-    scheduler.turn(Some(Duration::ZERO)).unwrap();
-    let new = named("new").spawn_on(&scheduler, || ()).unwrap();
-    assert!(!find(&scheduler.dump(), "shielded").is_cancelled());
-    shielded.cancel();
-    new.cancel();
-    let dump = scheduler.dump();
-    let task = find(&dump, "shielded");
-    assert_eq!((task.state(), task.is_cancelled()), (State::Waiting, true));
-    assert!(task.to_string().contains(", cancelled\n"), "{task}");
-    assert_eq!(
-        (state(&dump, "new"), find(&dump, "new").is_cancelled()),
-        (State::Unstarted, true)
-    );
-    shielded.task().unpark();
-    scheduler.run().unwrap();
-    assert!(shielded.join().is_err() && new.join().is_err());
+    ends(|| {
+        let scheduler = Scheduler::new().unwrap();
+        let shielded = named("shielded")
+            .spawn_on(&scheduler, || task::shield(task::park))
+            .unwrap();
+        scheduler.turn(Some(Duration::ZERO)).unwrap();
+        let new = named("new").spawn_on(&scheduler, || ()).unwrap();
+        assert!(!find(&scheduler.dump(), "shielded").is_cancelled());
+        shielded.cancel();
+        new.cancel();
+        let dump = scheduler.dump();
+        let task = find(&dump, "shielded");
+        assert_eq!((task.state(), task.is_cancelled()), (State::Waiting, true));
+        assert!(task.to_string().contains(", cancelled\n"), "{task}");
+        assert_eq!(
+            (state(&dump, "new"), find(&dump, "new").is_cancelled()),
+            (State::Unstarted, true)
+        );
+        shielded.task().unpark();
+        scheduler.run().unwrap();
+        assert!(shielded.join().is_err() && new.join().is_err());
+
+        // Of its own thread a task hears without a message.
+        let shielded = named("shielded")
+            .spawn_on(&scheduler, || task::shield(task::park))
+            .unwrap();
+        scheduler.turn(Some(Duration::ZERO)).unwrap();
+        scheduler.block_on(|| shielded.cancel());
+        assert!(find(&scheduler.dump(), "shielded").is_cancelled());
+        shielded.task().unpark();
+        scheduler.run().unwrap();
+        assert!(shielded.join().is_err());
+    });
 }
 
 #[test]
@@ -483,43 +497,45 @@ impl Drop for Parks {
 
 #[test]
 fn tasks_that_wait_in_destructors_while_they_unwind_show_where_and_go_on_unwinding() {
-    let scheduler = Scheduler::new().unwrap();
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let unwinds = |name: &str| {
-        let parks = Parks(seen.clone());
-        let unwinds = move || {
-            let _parks = parks;
-            task::park();
-            // No hook: it is not to be seen on standard error.
-            std::panic::resume_unwind(Box::new("on purpose"));
-        };
-        named(name).spawn_on(&scheduler, unwinds).unwrap()
-    };
-    let (panics, cancelled) = (unwinds("panics"), unwinds("cancelled"));
-    scheduler.turn(Some(Duration::ZERO)).unwrap();
-    panics.task().unpark();
-    cancelled.cancel();
-    scheduler.turn(Some(Duration::ZERO)).unwrap();
-    for _ in 0..3 {
-        let dump = scheduler.dump();
-        for name in ["panics", "cancelled"] {
-            assert_eq!(state(&dump, name), State::Waiting);
-            let trace = find(&dump, name).backtrace().unwrap().to_string();
-            let name = if NAMES_ARE_WHOLE {
-                "<dump::Parks as core::ops::drop::Drop>::drop"
-            } else {
-                "tests/dump.rs:"
+    ends(|| {
+        let scheduler = Scheduler::new().unwrap();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let unwinds = |name: &str| {
+            let parks = Parks(seen.clone());
+            let unwinds = move || {
+                let _parks = parks;
+                task::park();
+                // No hook: it is not to be seen on standard error.
+                std::panic::resume_unwind(Box::new("on purpose"));
             };
-            assert!(trace.contains(name), "{trace}");
+            named(name).spawn_on(&scheduler, unwinds).unwrap()
+        };
+        let (panics, cancelled) = (unwinds("panics"), unwinds("cancelled"));
+        scheduler.turn(Some(Duration::ZERO)).unwrap();
+        panics.task().unpark();
+        cancelled.cancel();
+        scheduler.turn(Some(Duration::ZERO)).unwrap();
+        for _ in 0..3 {
+            let dump = scheduler.dump();
+            for name in ["panics", "cancelled"] {
+                assert_eq!(state(&dump, name), State::Waiting);
+                let trace = find(&dump, name).backtrace().unwrap().to_string();
+                let name = if NAMES_ARE_WHOLE {
+                    "<dump::Parks as core::ops::drop::Drop>::drop"
+                } else {
+                    "tests/dump.rs:"
+                };
+                assert!(trace.contains(name), "{trace}");
+            }
+            assert!(!thread::panicking());
         }
-        assert!(!thread::panicking());
-    }
-    panics.task().unpark();
-    cancelled.task().unpark();
-    scheduler.run().unwrap();
-    assert_eq!(*seen.lock().unwrap(), [true; 4]);
-    assert_eq!(panics.join().unwrap_err().message(), Some("on purpose"));
-    assert!(cancelled.join().unwrap_err().is_cancelled());
+        panics.task().unpark();
+        cancelled.task().unpark();
+        scheduler.run().unwrap();
+        assert_eq!(*seen.lock().unwrap(), [true; 4]);
+        assert_eq!(panics.join().unwrap_err().message(), Some("on purpose"));
+        assert!(cancelled.join().unwrap_err().is_cancelled());
+    });
 }
 
 #[test]
@@ -834,6 +850,10 @@ fn a_dump_goes_to_other_threads_and_is_cheap_to_copy() {
     scheduler.turn(Some(Duration::ZERO)).unwrap();
     let dump = is_shared(scheduler.dump());
     let copy = dump.clone();
+    assert!(
+        ptr::eq(dump.tasks(), copy.tasks()) && ptr::eq(dump.workers(), copy.workers()),
+        "nothing was copied"
+    );
     drop(scheduler);
     let shown = thread::spawn(move || copy.to_string()).join().unwrap();
     assert_eq!(shown, dump.to_string());
