@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::ends;
+use common::{ends, flat::Belongings};
 use multitask::dump::Stall;
 use multitask::{spawn, task, yield_now, Scheduler};
 use std::io;
@@ -201,6 +201,40 @@ fn tasks_of_a_scheduler_that_is_watched_end_as_ever() {
             assert_eq!(scheduler.stats().live, 0);
         });
     }
+}
+
+#[test]
+fn what_begins_when_another_has_ended_is_reported_by_its_own_name() {
+    ends(|| {
+        let (scheduler, stalls) = watched(1);
+        scheduler.spawn(|| ());
+        let computes = task::Builder::new().name("computes".into());
+        let computes = computes.spawn_on(&scheduler, move || next(&stalls, "computes"));
+        scheduler.run().unwrap();
+        let computes = computes.unwrap();
+        let id = computes.task().id();
+        assert_eq!(computes.join().unwrap().id(), id);
+    });
+}
+
+#[test]
+fn who_watches_keeps_nothing_of_tasks_that_have_ended() {
+    const TASKS: usize = 300_000;
+    /// Of each task: its header is larger. What else is tested beside this takes some as well.
+    const BYTES: u64 = 64;
+    ends(|| {
+        let (scheduler, _stalls) = watched(1);
+        let some = |count: usize| {
+            scheduler.block_on(|| (0..count).for_each(|_| spawn(yield_now).join().unwrap()));
+            Belongings::now().resident
+        };
+        let before = some(TASKS / 10);
+        let after = some(TASKS);
+        assert!(
+            after < before + TASKS as u64 * BYTES,
+            "{before}, then {after}"
+        );
+    });
 }
 
 #[test]
