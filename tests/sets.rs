@@ -248,16 +248,18 @@ fn a_panic_in_join_all_cancels_the_others_and_comes_out() {
     });
 }
 
+/// What a task has panicked with that `calls` and cannot be cancelled meanwhile.
+fn told(calls: fn(Handle)) -> Option<String> {
+    let scheduler = Scheduler::new().unwrap();
+    let handle = scheduler.handle();
+    let caller = scheduler.spawn(move || task::shield(|| calls(handle)));
+    scheduler.run().unwrap();
+    caller.join().unwrap_err().message().map(str::to_owned)
+}
+
 #[test]
 fn join_all_of_one_who_is_cancelled_says_so_to_a_caller_who_cannot_be() {
-    let told = |calls: fn(Handle)| {
-        let scheduler = Scheduler::new().unwrap();
-        let handle = scheduler.handle();
-        let caller = scheduler.spawn(move || task::shield(|| calls(handle)));
-        scheduler.run().unwrap();
-        caller.join().unwrap_err().message().map(str::to_owned)
-    };
-    ends(move || {
+    ends(|| {
         let while_it_waits = told(|handle| {
             let cancels = || {
                 handle.cancel_all();
@@ -344,6 +346,35 @@ fn a_race_is_bounded_by_a_scope_and_ends_its_runners() {
         });
         assert_eq!(handle.join().unwrap(), Err(Timeout));
         assert_eq!(drops.count(), 2);
+    });
+}
+
+#[test]
+fn a_race_whose_runners_are_cancelled_says_so_to_a_caller_who_cannot_be() {
+    ends(|| {
+        let on_the_way = told(|handle| {
+            let cancels = || {
+                handle.cancel_all();
+                task::park();
+            };
+            task::race([cancels]);
+        });
+        let before_the_start = told(|handle| {
+            let drops = Drops::default();
+            let one = drops.one();
+            spawn(move || {
+                let _one = one;
+                task::park();
+            });
+            handle.cancel_all();
+            while drops.count() == 0 {
+                yield_now();
+            }
+            task::race([task::park]);
+        });
+        let said = "a race of nobody, or of cancelled tasks, has no winner";
+        assert_eq!(on_the_way.as_deref(), Some(said));
+        assert_eq!(before_the_start.as_deref(), Some(said));
     });
 }
 
