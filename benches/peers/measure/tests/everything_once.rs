@@ -10,6 +10,7 @@ const REASONS: &[&str] = &[
     "it has no channel with a capacity",
     "it has no channel without a limit",
     "it cannot bound any code",
+    "what is bare has no limits",
     "its tasks start at once",
     "a thread starts at once",
     "a coroutine has its stack from the beginning",
