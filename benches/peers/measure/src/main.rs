@@ -1,7 +1,7 @@
 //! This library beside its peers, in one run.
 //!
 //! ```text
-//! cargo run --release -p peers -- [BENCH...] [--quick] [--json FILE] [--svg DIR]
+//! cargo run --release -p peers -- [BENCH...] [--quick] [--json FILE] [--svg DIR] [--markdown FILE]
 //! ```
 //!
 //! 1. Each measurement is a process of its own, started anew: this program again, or for Go the one in `go/`.
@@ -25,13 +25,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-usage: cargo run --release -p peers -- [BENCH...] [--quick] [--json FILE] [--svg DIR]
+usage: cargo run --release -p peers -- [BENCH...] [--quick] [--json FILE] [--svg DIR] [--markdown FILE]
 
-  BENCH        one of those below; all if none is named
-  --quick      less of everything; ends within 5 minutes
-  --tiny       next to nothing, to see that everything works; its figures mean nothing
-  --json FILE  writes all figures there
-  --svg DIR    draws a chart for each bench there
+  BENCH            one of those below; all if none is named
+  --quick          less of everything; ends within 5 minutes
+  --tiny           next to nothing, to see that everything works; its figures mean nothing
+  --json FILE      writes all figures there
+  --svg DIR        draws a chart for each bench there, and one of all
+  --markdown FILE  writes tables there, between the lines of the page that are for them
 ";
 
 /// The first argument of a child.
@@ -44,6 +45,7 @@ struct Options {
     scale: Scale,
     json: Option<PathBuf>,
     svg: Option<PathBuf>,
+    markdown: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -79,6 +81,10 @@ fn compare() -> Result<(), Box<dyn Error>> {
     }
     if let Some(folder) = &options.svg {
         report::chart::draw(&report, folder)?;
+        report::overview::draw(&report, &folder.join("overview.svg"))?;
+    }
+    if let Some(page) = &options.markdown {
+        report::markdown::write(&report, page)?;
     }
     Ok(())
 }
@@ -91,6 +97,7 @@ fn options() -> Result<Option<Options>, lexopt::Error> {
         scale: Scale::Full,
         json: None,
         svg: None,
+        markdown: None,
     };
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
@@ -99,6 +106,7 @@ fn options() -> Result<Option<Options>, lexopt::Error> {
             Long("tiny") => options.scale = Scale::Tiny,
             Long("json") => options.json = Some(arguments.value()?.into()),
             Long("svg") => options.svg = Some(arguments.value()?.into()),
+            Long("markdown") => options.markdown = Some(arguments.value()?.into()),
             Short('h') | Long("help") => return Ok(None),
             Value(name) => {
                 let name = name.string()?;

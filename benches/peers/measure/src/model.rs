@@ -83,7 +83,7 @@ impl Scale {
     /// The first of them does not count.
     pub fn rounds(self) -> usize {
         match self {
-            Scale::Full => 8,
+            Scale::Full => 7,
             Scale::Quick => 3,
             Scale::Tiny => 2,
         }

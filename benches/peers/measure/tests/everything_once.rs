@@ -10,6 +10,7 @@ const REASONS: &[&str] = &[
     "it has no channel with a capacity",
     "it has no channel without a limit",
     "it cannot bound any code",
+    "what is bare has no limits",
     "its tasks start at once",
     "a thread starts at once",
     "a coroutine has its stack from the beginning",
@@ -26,6 +27,8 @@ fn every_peer_has_figures_in_every_bench_or_lacks_what_it_takes() {
         .arg(&json)
         .arg("--svg")
         .arg(&folder)
+        .arg("--markdown")
+        .arg(folder.join("everything.md"))
         .output()
         .expect("it is built");
     let errors = String::from_utf8_lossy(&measure.stderr);
@@ -48,6 +51,9 @@ fn every_peer_has_figures_in_every_bench_or_lacks_what_it_takes() {
         );
         assert!(folder.join(format!("{bench}.svg")).exists());
     }
+    assert!(folder.join("overview.svg").exists());
+    let page = std::fs::read_to_string(folder.join("everything.md")).expect("it is written");
+    assert!(page.contains("### `yield`") && page.contains("### `fairness`"));
     for peer in ["multitask", "tokio current_thread", "may", "smol", "floor"] {
         assert!(text("peer").any(|name| name == peer), "{peer} is missing");
     }

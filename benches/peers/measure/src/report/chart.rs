@@ -12,15 +12,15 @@ use std::error::Error;
 use std::fs;
 use std::path::Path;
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Drawn = Result<(), Box<dyn Error>>;
+pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+pub(super) type Drawn = Result<(), Box<dyn Error>>;
 
-const OURS: RGBColor = RGBColor(0xd9, 0x48, 0x0f);
-const PEER: RGBColor = RGBColor(0x74, 0x8c, 0xa6);
+pub(super) const OURS: RGBColor = RGBColor(0xd9, 0x48, 0x0f);
+pub(super) const PEER: RGBColor = RGBColor(0x74, 0x8c, 0xa6);
 const FLOOR: RGBColor = RGBColor(0xcf, 0xd8, 0xe0);
-const INK: RGBColor = RGBColor(0x22, 0x2b, 0x35);
-const PALE: RGBColor = RGBColor(0x70, 0x7c, 0x88);
-const GRID: RGBColor = RGBColor(0xe8, 0xec, 0xf0);
+pub(super) const INK: RGBColor = RGBColor(0x22, 0x2b, 0x35);
+pub(super) const PALE: RGBColor = RGBColor(0x70, 0x7c, 0x88);
+pub(super) const GRID: RGBColor = RGBColor(0xe8, 0xec, 0xf0);
 
 const PANEL_WIDTH: i32 = 560;
 const MARGIN: i32 = 20;
@@ -52,12 +52,12 @@ fn chart(bench: &Bench, sections: &[Section], path: &Path) -> Drawn {
     let panel_of = |section| {
         let mut rows = Section::rows(section);
         let shown = rows.iter().position(|row| bench.shown == Some(row.what));
-        (section.param, rows.swap_remove(shown.unwrap_or(0)))
+        rows.swap_remove(shown.unwrap_or(0))
     };
-    let panels: Vec<(&str, Row)> = sections.iter().map(panel_of).collect();
+    let panels: Vec<Row> = sections.iter().map(panel_of).collect();
     let columns = panels.len().min(2);
     let lines = panels.len().div_ceil(columns);
-    let bars = panels.iter().map(|(_, row)| row.peers.len()).max();
+    let bars = panels.iter().map(|row| row.peers.len()).max();
     let panel_height = PANEL_HEADING + STEP * bars.unwrap_or(0) as i32 + PANEL_FOOT;
     let width = 2 * MARGIN + PANEL_WIDTH * columns as i32;
     let about = wrapped(bench.about, width - 2 * MARGIN);
@@ -75,11 +75,11 @@ fn chart(bench: &Bench, sections: &[Section], path: &Path) -> Drawn {
         let face = style(13, PALE, HPos::Left, FontStyle::Normal);
         root.draw(&Text::new(line, at, face))?;
     }
-    for (i, (param, row)) in panels.iter().enumerate() {
+    for (i, row) in panels.iter().enumerate() {
         let (column, line) = ((i % columns) as i32, (i / columns) as i32);
         let left = MARGIN + column * PANEL_WIDTH;
         let top = heading + line * panel_height;
-        panel(&root, (left, top), param, row)?;
+        panel(&root, (left, top), row)?;
     }
     root.present()?;
     Ok(())
@@ -103,7 +103,7 @@ fn wrapped(text: &str, width: i32) -> Vec<String> {
     lines
 }
 
-fn panel(root: &Area, (left, top): (i32, i32), param: &str, row: &Row) -> Drawn {
+fn panel(root: &Area, (left, top): (i32, i32), row: &Row) -> Drawn {
     let larger = Figure::larger_is_better(row.unit);
     let mut bars: Vec<_> = row
         .peers
@@ -117,11 +117,8 @@ fn panel(root: &Area, (left, top): (i32, i32), param: &str, row: &Row) -> Drawn 
     let values = bars.iter().map(|(_, summary)| summary.median);
     let scale = Scale::new(values, PANEL_WIDTH - NAMES - VALUES);
 
-    let names = [param, row.what]
-        .into_iter()
-        .filter(|name| !name.is_empty());
     let heading = style(14, INK, HPos::Left, FontStyle::Bold);
-    let name = names.collect::<Vec<_>>().join(": ");
+    let name = row.title();
     let name_width = if name.is_empty() {
         0
     } else {
@@ -304,7 +301,7 @@ fn plain(mark: f64) -> String {
 }
 
 /// Text centred on the line.
-fn style(size: i32, colour: RGBColor, at: HPos, face: FontStyle) -> TextStyle<'static> {
+pub(super) fn style(size: i32, colour: RGBColor, at: HPos, face: FontStyle) -> TextStyle<'static> {
     let font = ("sans-serif", size).into_font().style(face);
     font.color(&colour).pos(Pos::new(at, VPos::Center))
 }

@@ -9,7 +9,6 @@ use std::path::Path;
 #[derive(Serialize)]
 struct Line<'a> {
     bench: &'a str,
-    /// The case, and what was measured in it where that is several things.
     param: String,
     peer: &'a str,
     unit: &'a str,
@@ -26,13 +25,11 @@ pub fn write(report: &Report, path: &Path) -> io::Result<()> {
     let mut lines = Vec::new();
     for section in &report.sections {
         for row in section.rows() {
-            let names = [section.param, row.what].into_iter();
-            let names: Vec<_> = names.filter(|name| !name.is_empty()).collect();
             for (peer, summary) in &row.peers {
                 let summary = summary.as_ref();
                 lines.push(Line {
                     bench: section.bench.name,
-                    param: names.join(": "),
+                    param: row.title(),
                     peer: peer.name(),
                     unit: row.unit,
                     median: summary.ok().map(|summary| summary.median),

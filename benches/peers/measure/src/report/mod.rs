@@ -2,6 +2,8 @@
 
 pub mod chart;
 pub mod json;
+pub mod markdown;
+pub mod overview;
 pub mod table;
 
 use crate::model::{Bench, Figure, Peer, Scale};
@@ -47,6 +49,7 @@ pub struct Summary {
 
 /// One thing that was measured in a case, of all peers.
 pub struct Row<'a> {
+    pub param: &'a str,
     pub what: &'a str,
     pub unit: &'a str,
     pub peers: Vec<(Peer, Result<Summary, &'a str>)>,
@@ -85,6 +88,7 @@ impl Section {
             heads.push(("", ""));
         }
         let row = |(what, unit)| Row {
+            param: self.param,
             what,
             unit,
             peers: self
@@ -106,6 +110,15 @@ impl Measured {
 }
 
 impl Row<'_> {
+    /// The case, and what was measured in it where that is several things.
+    pub fn title(&self) -> String {
+        let names = [self.param, self.what].into_iter();
+        names
+            .filter(|name| !name.is_empty())
+            .collect::<Vec<_>>()
+            .join(": ")
+    }
+
     pub fn ours(&self) -> Option<Summary> {
         let ours = self.peers.iter().find(|(peer, _)| *peer == Peer::Multitask);
         ours.and_then(|(_, summary)| summary.ok())

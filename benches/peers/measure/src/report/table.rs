@@ -18,11 +18,7 @@ pub fn print(report: &Report) {
 
 fn print_section(section: &Section) {
     for row in section.rows() {
-        let names = [section.param, row.what]
-            .into_iter()
-            .filter(|name| !name.is_empty());
-        let title = names.collect::<Vec<_>>().join(": ");
-        let head = format!("{title} [{}]", row.unit);
+        let head = format!("{} [{}]", row.title(), row.unit);
         println!(
             "\n{head:44} {:>12} {:>12} {:>8} {:>8}",
             "median", "minimum", "spread", "x"
