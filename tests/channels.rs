@@ -4,7 +4,7 @@ mod common;
 
 use common::{ends, settle, Crowd, Drops, OnDrop, LONG};
 use common::{interrupts::Fates, scheduler};
-use multitask::sync::{mpmc, mpsc};
+use multitask::sync::{mpmc, mpsc, oneshot};
 use multitask::task::{self, JoinHandle};
 use multitask::{sleep, spawn, timeout, timeout_at, yield_now, Scheduler, Timeout};
 use std::cell::{Cell, RefCell};
@@ -653,6 +653,35 @@ fn in_a_destructor_a_bounded_wait_ends_with_the_scope_round_it() {
     victim.cancel();
     scheduler.run().unwrap();
     assert!(victim.join().unwrap_err().is_cancelled());
+}
+
+#[test]
+fn in_a_destructor_a_bounded_wait_does_not_begin_when_the_scope_round_it_is_over() {
+    ends(|| {
+        let scheduler = Scheduler::new().unwrap();
+        let victim = scheduler.spawn(|| {
+            let _waits = OnDrop(|| {
+                let (sender, receiver) = mpsc::sync_channel::<u32>(0);
+                let (_one, other) = oneshot::channel::<u32>();
+                task::shield(|| {
+                    let received = timeout(Duration::ZERO, || receiver.recv_timeout(LONG));
+                    assert_eq!(received, Ok(Err(mpsc::RecvTimeoutError::Timeout)));
+                    let sent = timeout(Duration::ZERO, || sender.send_timeout(5, LONG));
+                    assert_eq!(sent, Ok(Err(mpsc::SendTimeoutError::Timeout(5))));
+                    let received = timeout(Duration::ZERO, || other.recv_timeout(LONG));
+                    assert!(received.unwrap().is_err());
+                });
+                // Nor does it hear that the task was cancelled: the time is up.
+                let received = timeout(Duration::ZERO, || receiver.recv_timeout(LONG));
+                assert_eq!(received, Ok(Err(mpsc::RecvTimeoutError::Timeout)));
+            });
+            task::park();
+        });
+        settle(&scheduler);
+        victim.cancel();
+        scheduler.run().unwrap();
+        assert!(victim.join().unwrap_err().is_cancelled());
+    });
 }
 
 #[test]

@@ -7,7 +7,7 @@
 //!    first that happens ends it. Its own deadline is an answer ([`Outcome::TimedOut`]); the others *raise*: the stack unwinds
 //!    to the scope's edge or to the task's root.
 //! 2. Where nothing can be raised (see `unwind`), an operation that can fail is told by [`Outcome::Interrupted`], and one that
-//!    cannot does not listen: it waits for real.
+//!    cannot does not listen: it waits for real. One that can say that its time is up, and only that, listens to limits.
 //! 3. Whether a stack is unwinding does not change while it stands still, and is not the business of the others of its
 //!    thread (see `aside`): what was true before the switch is true after it.
 //! 4. A plain thread parks as well. If it waits for a task of a scheduler of its own it runs that one meanwhile, else its
@@ -66,6 +66,8 @@ impl From<Interrupt> for io::Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     Fallible,
+    /// It can say that time is up, and no more.
+    Timed,
     Infallible,
 }
 
@@ -423,7 +425,7 @@ impl Wait {
         }
         let raisable = can_raise();
         // Rule 2.
-        let deaf = !raisable && mode == Mode::Infallible && is_due(me);
+        let deaf = !raisable && mode != Mode::Fallible && is_due(me);
         let cancelled = !me.is_without_news() && see_news_first(me) && !deaf;
         // If it was woken already, that counts, and cancelling is met again at the next wait.
         if cancelled && waiter.retract() {
@@ -431,7 +433,8 @@ impl Wait {
             charge();
             return Step::Over(interrupted(Interrupt::Cancelled, Target::Task, raisable));
         }
-        let limit = if deaf { None } else { me.scopes.limit() };
+        let hears_limits = !deaf || mode == Mode::Timed;
+        let limit = me.scopes.limit().filter(|_| hears_limits);
         me.deaf.set(deaf || me.scopes.shielded());
         me.why.set(why);
         let wait = Wait {

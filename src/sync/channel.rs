@@ -477,6 +477,15 @@ impl<T: PartialEq> Channel<T> {
 }
 
 impl Terms {
+    /// Of a wait without an answer of its own to an interruption.
+    pub(super) const fn plain(bound: Bound, why: Why) -> Self {
+        let mode = match bound {
+            Bound::Never => Mode::Infallible,
+            Bound::For(_) | Bound::Until(_) => Mode::Timed,
+        };
+        Terms { bound, why, mode }
+    }
+
     /// What a wait that ended so, and with nothing handed over, is to its caller; `None` if it has to wait again, which puts
     /// it last in line.
     fn miss(self, outcome: Outcome) -> Option<Miss> {
@@ -486,8 +495,8 @@ impl Terms {
             Outcome::Interrupted(interrupt) if self.mode == Mode::Fallible => {
                 Some(Miss::Interrupted(interrupt))
             }
-            // A deadline has passed, though not its own: that can be said.
-            Outcome::Interrupted(Interrupt::Timeout) if !matches!(self.bound, Bound::Never) => {
+            // A deadline has passed, though not its own.
+            Outcome::Interrupted(Interrupt::Timeout) if self.mode == Mode::Timed => {
                 Some(Miss::TimedOut)
             }
             Outcome::Interrupted(_) => None,

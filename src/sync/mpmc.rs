@@ -37,7 +37,6 @@ use super::ends::{iterators, opaque};
 use crate::base::shared::{AtomicUsize, Ordering};
 use crate::rt::choice::{Arm, Bound, Receive, Transmit};
 use crate::rt::header::Why;
-use crate::rt::park::Mode;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -123,7 +122,10 @@ impl<T> Sender<T> {
     /// [`Deadlock`](crate::Deadlock).
     #[inline(always)]
     pub fn send(&self, msg: T) -> Result<(), SendError<T>> {
-        let sent = self.shared.channel.put(msg, terms(Bound::Never, Why::Send));
+        let sent = self
+            .shared
+            .channel
+            .put(msg, Terms::plain(Bound::Never, Why::Send));
         sent.map_err(|(msg, _closed)| SendError(msg))
     }
 
@@ -171,7 +173,7 @@ impl<T> Sender<T> {
 
     #[inline]
     fn send_within(&self, msg: T, bound: Bound) -> Result<(), SendTimeoutError<T>> {
-        let sent = self.shared.channel.put(msg, terms(bound, Why::Send));
+        let sent = self.shared.channel.put(msg, Terms::plain(bound, Why::Send));
         sent.map_err(|(msg, miss)| match miss {
             Miss::Closed => SendTimeoutError::Disconnected(msg),
             Miss::TimedOut | Miss::Interrupted(_) => SendTimeoutError::Timeout(msg),
@@ -225,7 +227,7 @@ impl<T> Receiver<T> {
         let received = self
             .shared
             .channel
-            .get(None, terms(Bound::Never, Why::Receive));
+            .get(None, Terms::plain(Bound::Never, Why::Receive));
         received.map_err(|_closed| RecvError)
     }
 
@@ -274,7 +276,10 @@ impl<T> Receiver<T> {
 
     #[inline]
     fn recv_within(&self, bound: Bound) -> Result<T, RecvTimeoutError> {
-        let received = self.shared.channel.get(None, terms(bound, Why::Receive));
+        let received = self
+            .shared
+            .channel
+            .get(None, Terms::plain(bound, Why::Receive));
         received.map_err(|miss| match miss {
             Miss::Closed => RecvTimeoutError::Disconnected,
             Miss::TimedOut | Miss::Interrupted(_) => RecvTimeoutError::Timeout,
@@ -365,15 +370,6 @@ receives!(
     RecvError = RecvError
 );
 transmits!(Sender<T>, shared.channel, SendError<T> = SendError);
-
-/// A wait without an answer of its own to an interruption.
-const fn terms(bound: Bound, why: Why) -> Terms {
-    Terms {
-        bound,
-        why,
-        mode: Mode::Infallible,
-    }
-}
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {

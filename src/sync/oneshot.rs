@@ -17,7 +17,6 @@ use super::channel::{Channel, Miss, Terms, TryMiss};
 use super::ends::opaque;
 use crate::rt::choice::{Arm, Bound, Receive};
 use crate::rt::header::Why;
-use crate::rt::park::Mode;
 use std::error::Error;
 use std::fmt;
 use std::future::{Future, IntoFuture};
@@ -91,7 +90,9 @@ impl<T> Receiver<T> {
     /// [`Deadlock`](crate::Deadlock).
     #[inline(always)]
     pub fn recv(self) -> Result<T, RecvError> {
-        let received = self.channel.get(None, terms(Bound::Never));
+        let received = self
+            .channel
+            .get(None, Terms::plain(Bound::Never, Why::Oneshot));
         received.map_err(|_gone| RecvError)
     }
 
@@ -148,7 +149,7 @@ impl<T> Receiver<T> {
 
     #[inline]
     fn recv_within(self, bound: Bound) -> Result<T, RecvTimeoutError<T>> {
-        let received = self.channel.get(None, terms(bound));
+        let received = self.channel.get(None, Terms::plain(bound, Why::Oneshot));
         received.map_err(|miss| match miss {
             Miss::Closed => RecvTimeoutError::Disconnected,
             Miss::TimedOut | Miss::Interrupted(_) => RecvTimeoutError::Timeout(self),
@@ -198,15 +199,6 @@ impl<T> Future for RecvFuture<T> {
 impl<T> fmt::Debug for RecvFuture<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RecvFuture").finish_non_exhaustive()
-    }
-}
-
-/// A wait without an answer of its own to an interruption.
-const fn terms(bound: Bound) -> Terms {
-    Terms {
-        bound,
-        why: Why::Oneshot,
-        mode: Mode::Infallible,
     }
 }
 
