@@ -254,6 +254,8 @@ pub mod task;
 pub mod testing;
 pub mod thread;
 pub mod time;
+#[cfg(feature = "tracing")]
+pub mod trace;
 
 pub use error::{Cancelled, Deadlock, JoinError, Timeout};
 pub use rt::scheduler::{Builder as SchedulerBuilder, Handle, Scheduler, Stats};

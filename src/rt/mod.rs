@@ -67,6 +67,8 @@ mod fiber;
 mod overflow;
 #[cfg_attr(not(feature = "testing"), path = "simulation_off.rs")]
 pub(crate) mod simulation;
+#[cfg_attr(not(feature = "tracing"), path = "span_off.rs")]
+pub(crate) mod span;
 pub(crate) mod stack;
 pub(crate) mod trace;
 

@@ -29,6 +29,7 @@ use super::portrait::Portrait;
 use super::reactor::{Patience, Reactor};
 use super::share::{Share, Spin};
 use super::simulation::{self, Here, Hold, Simulation};
+use super::span;
 use super::timer::{Key, Timers};
 use super::waiter::Waiter;
 use super::watchdog::Sight;
@@ -775,6 +776,8 @@ impl Worker {
     /// Lets one task go on until it suspends or ends.
     #[inline]
     fn step(&self, task: &'static Header) {
+        // No task runs yet, or any more, where spans are entered and exited.
+        let run = task.begin_run();
         CX.with(|cx| {
             cx.budget.set(BUDGET);
             cx.task.set(Some(task));
@@ -784,6 +787,7 @@ impl Worker {
         } else {
             self.begin(task);
         }
+        task.end_run(run);
     }
 
     #[inline]
@@ -873,6 +877,7 @@ impl Worker {
     #[cold]
     fn refuse(&self, task: &'static Header, error: &io::Error) {
         CX.with(|cx| cx.task.set(None));
+        span::note_end();
         let stack_size = task.stack_size();
         refuse_for(task, error);
         self.count_out(stack_size);
@@ -1325,7 +1330,9 @@ fn body(switch: Switch) {
 fn run_tasks(mut task: &'static Header, switch: Switch) {
     loop {
         task.switch.set(switch);
-        if !task.run_to_end() {
+        let left = task.run_to_end();
+        span::note_end();
+        if !left {
             with_running(|worker| worker.ended.set(Some(task)));
             return;
         }
@@ -1342,6 +1349,10 @@ impl Worker {
     fn next_unstarted(&self) -> Option<&'static Header> {
         self.count_out(0);
         CX.with(|cx| cx.task.set(None));
+        if span::in_use() {
+            // The loop comes in between, for what the task had entered, and what the next one has.
+            return None;
+        }
         let quota = self.home.quota.get().checked_sub(1)?;
         // SAFETY: this is the home thread.
         let first = unsafe { self.home.peek(0) }?;
