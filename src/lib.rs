@@ -258,6 +258,7 @@ pub mod time;
 pub mod trace;
 
 pub use error::{Cancelled, Deadlock, JoinError, Timeout};
+pub use rt::metrics::Metrics;
 pub use rt::scheduler::{Builder as SchedulerBuilder, Handle, Scheduler, Stats};
 pub use shutdown::{Unfinished, UnfinishedTask};
 pub use task::{run, spawn, spawn_local, yield_now, JoinHandle};

@@ -30,6 +30,7 @@ use super::reactor::{Patience, Reactor};
 use super::share::{Share, Spin};
 use super::simulation::{self, Here, Hold, Simulation};
 use super::span;
+use super::tally::{count_in, Tally};
 use super::timer::{Key, Timers};
 use super::waiter::Waiter;
 use super::watchdog::Sight;
@@ -599,6 +600,7 @@ impl Worker {
             // One that was abandoned, and woken later, stays as it is.
             if !task.housed.get() {
                 let stack_size = task.stack_size();
+                self.home.tally().count_end(&JoinError::Cancelled);
                 task.refuse(JoinError::Cancelled);
                 self.count_out(stack_size);
             }
@@ -879,8 +881,15 @@ impl Worker {
         CX.with(|cx| cx.task.set(None));
         span::note_end();
         let stack_size = task.stack_size();
-        refuse_for(task, error);
+        self.refuse_for(task, error);
         self.count_out(stack_size);
+    }
+
+    fn refuse_for(&self, task: &'static Header, error: &io::Error) {
+        let message = format!("no stack for the task: {error}");
+        let error = JoinError::Panic(Box::new(message));
+        self.home.tally().count_end(&error);
+        task.refuse(error);
     }
 
     #[inline]
@@ -925,7 +934,7 @@ impl Worker {
         match self.promise(task.stack_size()) {
             Ok(()) => self.share.line_up(task, anywhere && task.stack_size() == 0),
             Err(error) => {
-                refuse_for(task, &error);
+                self.refuse_for(task, &error);
                 self.home.count_ended();
             }
         }
@@ -1223,6 +1232,7 @@ impl Worker {
         Running {
             aside: aside::set_aside(),
             _real: simulation::real_here(),
+            tally: count_in(Some(self.home.tally())),
             entered: (self, self.entered.replace(true)),
             worker: WORKER.with(|worker| worker.replace(self)),
             home: CX.with(|cx| cx.home.replace(Some(self.home))),
@@ -1257,6 +1267,8 @@ struct Running<'a> {
     entered: (&'a Worker, bool),
     /// What time it was for the task that enters, if one does.
     _real: Here,
+    /// Where ends were counted.
+    tally: Option<&'static Tally>,
     aside: u16,
     worker: *const Worker,
     home: Option<&'static Home<Header>>,
@@ -1269,6 +1281,7 @@ impl Drop for Running<'_> {
     fn drop(&mut self) {
         let (entered, before) = self.entered;
         entered.entered.set(before);
+        count_in(self.tally);
         aside::take_up(self.aside);
         WORKER.with(|worker| worker.set(self.worker));
         CX.with(|cx| {
@@ -1437,11 +1450,6 @@ fn is_alone() -> bool {
         // The system may not say how many threads there are.
         threads.is_some_and(|threads| threads <= 1 + helpers)
     })
-}
-
-fn refuse_for(task: &'static Header, error: &io::Error) {
-    let message = format!("no stack for the task: {error}");
-    task.refuse(JoinError::Panic(Box::new(message)));
 }
 
 /// For the fault handler: which task runs on this thread.
