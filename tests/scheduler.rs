@@ -994,19 +994,23 @@ fn a_scheduler_counts_its_tasks_by_how_they_ended_and_no_others() {
     let (late, gone) = (stopped.handle(), stopped.handle());
     drop(stopped);
 
-    let panics = scheduler.spawn(|| -> () { resume_unwind(Box::new("on purpose")) });
     let cancelled = scheduler.spawn(task::park);
     scheduler.spawn(|| unreachable!()).cancel();
     let waits = scheduler.spawn(task::park);
     scheduler.spawn(move || {
-        // Both end within this task, and are not of this scheduler.
+        // They end within this task, and are not of this scheduler.
         assert!(late.spawn(|| ()).join().unwrap_err().is_cancelled());
+        let fails = OnDrop(|| resume_unwind(Box::new("on purpose")));
+        let refused = late.spawn(move || drop(fails)).join();
+        assert!(!refused.unwrap_err().is_cancelled());
         let inner = Scheduler::new().unwrap();
         let failed = inner.spawn(|| -> () { resume_unwind(Box::new("on purpose")) });
         inner.run().unwrap();
         assert!(failed.join().is_err());
         assert_eq!(inner.metrics().panicked, 1);
     });
+    // In the same pass of the loop.
+    let panics = scheduler.spawn(|| -> () { resume_unwind(Box::new("on purpose")) });
     assert_eq!(scheduler.metrics().spawned, 5);
     while !panics.is_finished() {
         scheduler.turn(NO_TIME).unwrap();
