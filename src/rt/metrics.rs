@@ -35,7 +35,7 @@ pub struct Metrics {
     pub ended: u64,
     /// Of these: tasks that panicked, or for which there was no stack.
     pub panicked: u64,
-    /// And tasks that were cancelled.
+    /// And tasks that were cancelled. (One that was cancelled before it began, and whose values panic as they are dropped, is counted as both.)
     pub cancelled: u64,
     /// Tasks that have been spawned and have not ended.
     pub live: u64,

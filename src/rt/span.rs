@@ -213,9 +213,7 @@ fn quietly<R>(call: impl FnOnce() -> R) -> Option<R> {
 
 /// A task runs.
 #[must_use]
-pub(super) struct Run(Option<Entered>);
-
-struct Entered {
+pub(super) struct Run {
     record: Option<Box<Record>>,
     /// See 3.
     ground: Option<Id>,
@@ -225,28 +223,14 @@ struct Entered {
 
 impl Run {
     /// A task is about to go on.
-    #[inline]
     pub(super) fn begin<'a>(spans: impl FnOnce() -> Option<&'a Spans>) -> Self {
-        Run(in_use().then(|| Entered::new(spans().and_then(|spans| spans.0.take()))))
-    }
-
-    /// It stands still, and has `spans`; or has ended.
-    #[inline]
-    pub(super) fn end<'a>(self, spans: impl FnOnce() -> Option<&'a Spans>) {
-        if let Some(entered) = self.0 {
-            entered.end(spans);
-        }
-    }
-}
-
-impl Entered {
-    fn new(mut record: Option<Box<Record>>) -> Self {
+        let mut record = spans().and_then(|spans| spans.0.take());
         let ground = record.as_ref().and_then(|record| record.current());
         let kept = record.as_mut().map(|record| {
             record.enter_all();
             mem::take(&mut record.kept)
         });
-        Entered {
+        Run {
             record,
             ground: ground.flatten(),
             below: (
@@ -256,7 +240,8 @@ impl Entered {
         }
     }
 
-    fn end<'a>(self, spans: impl FnOnce() -> Option<&'a Spans>) {
+    /// It stands still, and has `spans`; or has ended.
+    pub(super) fn end<'a>(self, spans: impl FnOnce() -> Option<&'a Spans>) {
         let has_ended = ENDED.replace(self.below.0);
         let kept = exchange_kept(self.below.1);
         let Some(mut record) = self.record else {

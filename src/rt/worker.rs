@@ -778,8 +778,23 @@ impl Worker {
     /// Lets one task go on until it suspends or ends.
     #[inline]
     fn step(&self, task: &'static Header) {
-        // No task runs yet, or any more, where spans are entered and exited.
+        if span::in_use() {
+            self.step_in_spans(task);
+        } else {
+            self.switch_to(task);
+        }
+    }
+
+    /// The same within what the task has entered. No task runs yet, or any more, where that is entered and exited.
+    #[inline(never)]
+    fn step_in_spans(&self, task: &'static Header) {
         let run = task.begin_run();
+        self.switch_to(task);
+        task.end_run(run);
+    }
+
+    #[inline]
+    fn switch_to(&self, task: &'static Header) {
         CX.with(|cx| {
             cx.budget.set(BUDGET);
             cx.task.set(Some(task));
@@ -789,7 +804,6 @@ impl Worker {
         } else {
             self.begin(task);
         }
-        task.end_run(run);
     }
 
     #[inline]
