@@ -15,6 +15,7 @@ use crate::rt::header::Why;
 use crate::rt::home::idle;
 use crate::rt::park::{interrupt_if_due, is_idle_thread, may_block, me, park, Mode, Outcome};
 use crate::rt::simulation::Hold;
+use crate::rt::span;
 use crate::rt::waiter::Waiter;
 use crate::rt::worker::hold;
 use crate::sys;
@@ -68,8 +69,9 @@ where
     T: Send,
 {
     interrupt_if_due(me());
+    let here = span::here();
     let value = CALLS
-        .lend(f)
+        .lend(|| here.run(f))
         .unwrap_or_else(|error| panic!("no thread for a call that blocks: {error}"));
     interrupt_if_due(me());
     value

@@ -49,6 +49,10 @@ mod multi_core {}
 #[doc = include_str!("../docs/guide/debugging.md")]
 mod debugging {}
 
+#[cfg(feature = "tracing")]
+#[doc = include_str!("../docs/guide/observing.md")]
+mod observing {}
+
 #[cfg(feature = "testing")]
 #[doc = include_str!("../docs/guide/testing.md")]
 mod testing {}

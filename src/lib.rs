@@ -214,7 +214,7 @@
 //! | files, pipes, terminals, any descriptor | [`fs`], [`io`] |
 //! | children and signals | [`process`], [`signal`] |
 //! | futures and async runtimes | [`future`] |
-//! | seeing what goes on | [`dump`] |
+//! | seeing what goes on | [`dump`], [`Metrics`]; spans and logs: the module `trace`, with the feature `tracing` |
 //!
 //! The guide in `docs/guide` has a chapter for each, a chat server from beginning to end, and tables for those who come from
 //! threads, from other coroutines, or from `async`. Its Rust is compiled and run with the tests.
@@ -254,8 +254,11 @@ pub mod task;
 pub mod testing;
 pub mod thread;
 pub mod time;
+#[cfg(feature = "tracing")]
+pub mod trace;
 
 pub use error::{Cancelled, Deadlock, JoinError, Timeout};
+pub use rt::metrics::Metrics;
 pub use rt::scheduler::{Builder as SchedulerBuilder, Handle, Scheduler, Stats};
 pub use shutdown::{Unfinished, UnfinishedTask};
 pub use task::{run, spawn, spawn_local, yield_now, JoinHandle};

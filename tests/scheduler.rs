@@ -8,7 +8,7 @@ use multitask::sync::Event;
 use multitask::{sleep, spawn, task, timeout, yield_now, JoinError, JoinHandle, Scheduler, Stats};
 use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
-use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{mpsc, Arc};
@@ -982,4 +982,78 @@ fn a_plain_thread_that_joins_a_task_of_its_own_scheduler_runs_it() {
         drop(other);
         assert_eq!(scheduler.spawn(|| 2).join().unwrap(), 2);
     });
+}
+
+// ---- what is counted ----
+
+#[test]
+fn a_scheduler_counts_its_tasks_by_how_they_ended_and_no_others() {
+    let scheduler = Scheduler::new().unwrap();
+    let handle = scheduler.handle();
+    let stopped = Scheduler::new().unwrap();
+    let (late, gone) = (stopped.handle(), stopped.handle());
+    drop(stopped);
+
+    let cancelled = scheduler.spawn(task::park);
+    scheduler.spawn(|| unreachable!()).cancel();
+    let waits = scheduler.spawn(task::park);
+    scheduler.spawn(move || {
+        // They end within this task, and are not of this scheduler.
+        assert!(late.spawn(|| ()).join().unwrap_err().is_cancelled());
+        let fails = OnDrop(|| resume_unwind(Box::new("on purpose")));
+        let refused = late.spawn(move || drop(fails)).join();
+        assert!(!refused.unwrap_err().is_cancelled());
+        let inner = Scheduler::new().unwrap();
+        let failed = inner.spawn(|| -> () { resume_unwind(Box::new("on purpose")) });
+        inner.run().unwrap();
+        assert!(failed.join().is_err());
+        assert_eq!(inner.metrics().panicked, 1);
+    });
+    // In the same pass of the loop.
+    let panics = scheduler.spawn(|| -> () { resume_unwind(Box::new("on purpose")) });
+    assert_eq!(scheduler.metrics().spawned, 5);
+    while !panics.is_finished() {
+        scheduler.turn(NO_TIME).unwrap();
+    }
+    cancelled.cancel();
+    while !cancelled.is_finished() {
+        scheduler.turn(NO_TIME).unwrap();
+    }
+    let now = handle.metrics();
+    assert_eq!((now.workers, now.spawned, now.ended), (1, 5, 4));
+    assert_eq!((now.live, now.suspended), (1, 1));
+    assert_eq!((now.panicked, now.cancelled, now.stolen), (1, 2, 0));
+    assert_eq!(gone.metrics().cancelled, 0);
+
+    waits.cancel();
+    drop(scheduler);
+    let last = handle.metrics();
+    assert_eq!((last.live, last.ended, last.cancelled), (0, 5, 3));
+}
+
+#[test]
+fn a_worker_that_another_thread_wakes_and_one_that_takes_a_task_are_counted() {
+    let scheduler = Scheduler::builder().workers(2).build().unwrap();
+    let handle = scheduler.handle();
+    scheduler.block_on(|| {
+        // The other one sleeps when it has nothing to do, and is woken for each of these.
+        for _ in 0..3 {
+            while handle.metrics().asleep == 0 {
+                thread::yield_now();
+            }
+            let before = handle.metrics().rings;
+            handle.spawn_on(1, || ()).join().unwrap();
+            assert!(handle.metrics().rings > before);
+        }
+        // Each keeps its worker until the other has begun: one of them goes to the other worker.
+        let meeting = Arc::new(std::sync::Barrier::new(2));
+        let meet = || {
+            let meeting = meeting.clone();
+            spawn(move || _ = meeting.wait())
+        };
+        for task in [meet(), meet()] {
+            task.join().unwrap();
+        }
+    });
+    assert!(handle.metrics().stolen >= 1);
 }

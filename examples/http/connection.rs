@@ -114,7 +114,7 @@ impl<'a, S: Read + Write> Connection<'a, S> {
     }
 
     fn answer(&mut self, head: &Head) -> io::Result<Then> {
-        self.service.count_request();
+        self.service.numbers.count_request();
         let route = match routes::find(head, self.service) {
             Ok(route) => route,
             // Where the body of what is refused ends does not matter any more.
@@ -179,6 +179,7 @@ impl<'a, S: Read + Write> Connection<'a, S> {
             (true, true) => Some("keep-alive"),
             (true, false) => None,
         };
+        self.service.numbers.count_answer(response.status);
         response.write_head(&mut self.answers, connection);
         let is_wanted = head.method != Method::Head;
         self.put(if is_wanted {
@@ -209,6 +210,7 @@ impl<'a, S: Read + Write> Connection<'a, S> {
         if status == Status::UNAVAILABLE {
             response = response.with("Retry-After", "1");
         }
+        self.service.numbers.count_answer(status);
         response.write_head(&mut self.answers, Some("close"));
         self.answers.extend_from_slice(response.content.bytes());
         Then::Close

@@ -38,6 +38,16 @@ impl Guests {
         }
     }
 
+    /// How many there were.
+    pub fn accepted(&self) -> u64 {
+        self.next.load(Relaxed)
+    }
+
+    /// How many there are.
+    pub fn open(&self) -> usize {
+        self.here().len()
+    }
+
     pub fn is_closing(&self) -> bool {
         self.closing.load(SeqCst)
     }

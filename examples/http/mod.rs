@@ -5,7 +5,7 @@
 //! | `options`, `limits` | what it is told, and what it allows |
 //! | `connection` | one connection, from request to request |
 //! | `intake` over `request`, `body` | what the bytes mean: no sockets, no tasks |
-//! | `routes`, `files`, `tasks`, `response`, `status` | what is answered |
+//! | `routes`, `files`, `tasks`, `metrics`, `response`, `status` | what is answered |
 //! | `guests` | who is connected, for when the server stops |
 //!
 //! Each connection is a task that reads, thinks and writes as a thread would. How long it may do so is said by a time limit
@@ -17,6 +17,7 @@ mod files;
 mod guests;
 pub mod intake;
 mod limits;
+mod metrics;
 mod options;
 pub mod request;
 mod response;
@@ -28,6 +29,7 @@ use connection::{Connection, PIECE};
 use files::Files;
 use guests::Guests;
 use limits::Limits;
+use metrics::Numbers;
 use multitask::net::{Incident, Server, ServerHandle, ServerReport, Shutdown, TcpStream};
 use multitask::signal::{Signals, SIGINT, SIGTERM};
 use multitask::sync::Semaphore;
@@ -35,7 +37,6 @@ use multitask::{task, timeout, Scheduler};
 pub use options::Options;
 use std::error::Error;
 use std::io::{self, ErrorKind, Read, Write};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::Duration;
 use tasks::TasksPage;
@@ -68,15 +69,11 @@ struct Service {
     guests: Guests,
     /// For bodies in memory, one for each [`PIECE`].
     bodies: Semaphore,
-    requests: AtomicU64,
+    numbers: Numbers,
     tasks: TasksPage,
 }
 
 impl Service {
-    fn count_request(&self) {
-        self.requests.fetch_add(1, Relaxed);
-    }
-
     /// One connection, from its beginning to its end.
     ///
     /// # Errors
@@ -135,7 +132,7 @@ pub fn run<T: Transport>(options: Options, transport: T) -> Result<(), Box<dyn E
         files: files.transpose()?,
         guests: Guests::default(),
         bodies: Semaphore::new(options.limits.all_bodies / PIECE),
-        requests: AtomicU64::new(0),
+        numbers: Numbers::default(),
         tasks: TasksPage::new(),
         limits: options.limits,
     });
@@ -154,7 +151,7 @@ pub fn run<T: Transport>(options: Options, transport: T) -> Result<(), Box<dyn E
         impatient.cancel();
         report
     })?;
-    farewell(&report, service.requests.load(Relaxed))?;
+    farewell(&report, service.numbers.requests())?;
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Owns what is answered to what.
 
 use super::files::{Files, Found, Opened};
+use super::metrics;
 use super::request::{Head, Method};
 use super::response::{Content, Response};
 use super::status::Status;
@@ -17,6 +18,7 @@ pub enum Route {
     Echo,
     Files,
     Tasks,
+    Metrics,
     /// `OPTIONS`: what is allowed here.
     Allowed(&'static str),
 }
@@ -32,6 +34,7 @@ pub fn find(head: &Head, service: &Service) -> Result<Route, Response> {
         "/" => (Route::Home, "GET, HEAD, OPTIONS"),
         "/plaintext" => (Route::Plain, "GET, HEAD, OPTIONS"),
         "/tasks" => (Route::Tasks, "GET, HEAD, OPTIONS"),
+        "/metrics" => (Route::Metrics, "GET, HEAD, OPTIONS"),
         "/echo" => (Route::Echo, "POST, OPTIONS"),
         path if is_file(path) && service.files.is_some() => (Route::Files, "GET, HEAD, OPTIONS"),
         _ => return Err(Response::bare(Status::NOT_FOUND)),
@@ -39,9 +42,10 @@ pub fn find(head: &Head, service: &Service) -> Result<Route, Response> {
     match (head.method, route) {
         (Method::Options, _) => Ok(Route::Allowed(allowed)),
         (Method::Post, Route::Echo) => Ok(route),
-        (Method::Get | Method::Head, Route::Home | Route::Plain | Route::Tasks | Route::Files) => {
-            Ok(route)
-        }
+        (
+            Method::Get | Method::Head,
+            Route::Home | Route::Plain | Route::Tasks | Route::Metrics | Route::Files,
+        ) => Ok(route),
         _ => Err(Response::bare(Status::METHOD_NOT_ALLOWED).with("Allow", allowed)),
     }
 }
@@ -63,6 +67,11 @@ pub fn answer(
         Route::Tasks => {
             let page = service.tasks.now().as_bytes().to_vec();
             Response::new(Status::OK, HTML, Content::Bytes(page)).with("Cache-Control", "no-store")
+        }
+        Route::Metrics => {
+            let page = metrics::page(service).into_bytes();
+            let response = Response::new(Status::OK, metrics::CONTENT_TYPE, Content::Bytes(page));
+            response.with("Cache-Control", "no-store")
         }
         // Not as what it came: a page of somebody else's would be ours.
         Route::Echo => Response::new(Status::OK, "application/octet-stream", Content::Bytes(body)),
@@ -107,6 +116,7 @@ fn home(has_files: bool) -> &'static str {
                 "<!doctype html>\n<html lang=en><meta charset=utf-8><title>multitask</title>\n",
                 "<h1>A task for each connection</h1>\n<ul>\n",
                 "<li><a href=/tasks>/tasks</a>: what the tasks of this server are doing\n",
+                "<li><a href=/metrics>/metrics</a>: the numbers of this server, for Prometheus\n",
                 "<li><a href=/plaintext>/plaintext</a>: a greeting\n",
                 "<li>/echo: what is posted there comes back\n",
                 $more,

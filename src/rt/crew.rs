@@ -111,6 +111,12 @@ impl Crew {
             .wrapping_sub(ended)
     }
 
+    /// How many there were.
+    pub(super) fn spawned(&self) -> usize {
+        let counts = self.homes.iter().map(|home| home.spawned());
+        counts.fold(self.sent.load(Ordering::Acquire), usize::wrapping_add)
+    }
+
     pub(crate) fn is_at_most(&self, tasks: usize) -> bool {
         self.live() <= tasks
     }

@@ -16,6 +16,7 @@
 use super::group::Group;
 use super::header::{Header, CX, HANDLE};
 use super::job::{drop_quietly, Ending, Job};
+use super::tally::{count_end, count_in};
 use super::waiter::Waiter;
 use crate::base::shared::Ordering;
 use crate::error::{panic_message, report, JoinError};
@@ -27,6 +28,14 @@ const JOINING: u32 = 4;
 const LOCAL: u32 = 8;
 const INHERITED: u32 = 16;
 
+/// A task is cancelled before it began.
+#[cold]
+#[inline(never)]
+fn too_late() -> JoinError {
+    count_end(&JoinError::Cancelled);
+    JoinError::Cancelled
+}
+
 impl Header {
     /// Runs the task's closure to its end on the calling stack and publishes what came of it. A task that was
     /// cancelled before it started does not start.
@@ -37,13 +46,16 @@ impl Header {
     pub(super) fn run_to_end(&'static self) -> bool {
         // Who cancels it from elsewhere sends a message, which may come after somebody has taken the task.
         let cancelled = self.is_cancelled() || self.was_sent_cancel();
-        self.run_or_refuse(cancelled.then_some(JoinError::Cancelled))
+        self.run_or_refuse(if cancelled { Some(too_late()) } else { None })
     }
 
     /// The task is over without having begun: its closure is dropped here.
     #[cold]
     pub(super) fn refuse(&'static self, error: JoinError) {
+        // Whose it was is for the caller to count.
+        let here = count_in(None);
         self.run_or_refuse(Some(error));
+        count_in(here);
     }
 
     /// The task will never go on nor end; its joiner is told that it was cancelled. Its own reference stays: its

@@ -25,6 +25,7 @@ use super::home::{Bell, Entry, Home, Message};
 use super::job::{Job, Payload};
 use super::locals::{Belongings, Local, LocalId};
 use super::scope::Scopes;
+use super::span::{self, Spans};
 use super::unwind::Raised;
 use crate::base::list::{Linked, Links};
 use crate::base::shared::{self, per_thread};
@@ -282,6 +283,10 @@ pub(crate) fn in_use() -> (usize, usize) {
     (HEADERS.in_use(), HOMES.in_use())
 }
 
+fn new_id() -> u64 {
+    NEXT_ID.fetch_add(1, Ordering::Relaxed)
+}
+
 /// Headers and ids that a home takes from the common store at a time.
 const BATCH: usize = 64;
 /// Beyond so many spare headers a home gives half back.
@@ -346,11 +351,12 @@ impl Birth {
     ) -> Self {
         let parent = CX.with(|cx| cx.task.get().or(cx.thread.get()));
         let parent = parent.filter(|parent| parent.has_belongings());
+        let spans = Spans::begin(new_id, name.as_deref(), place);
         Birth {
-            belongings: if name.is_none() && parent.is_none() {
+            belongings: if name.is_none() && parent.is_none() && spans.is_none() {
                 None
             } else {
-                endow(name, parent)
+                endow(name, parent, spans)
             },
             place,
             stack_size,
@@ -369,6 +375,12 @@ impl Birth {
         self
     }
 
+    /// The id that its span has been told.
+    #[inline(always)]
+    fn said_id(&self) -> Option<u64> {
+        self.belongings.as_ref()?.spans().task()
+    }
+
     /// It is a member of `group`, a `Group`, in which it was counted.
     pub(crate) fn counted_in(mut self, group: *const ()) -> Self {
         self.group = group;
@@ -377,16 +389,20 @@ impl Birth {
 }
 
 #[cold]
-fn endow(name: Option<Box<str>>, parent: Option<&'static Header>) -> Option<Box<Belongings>> {
+fn endow(
+    name: Option<Box<str>>,
+    parent: Option<&'static Header>,
+    spans: Spans,
+) -> Option<Box<Belongings>> {
     let mut inherited = Vec::new();
     if let Some(parent) = parent.and_then(Header::belongings) {
         // SAFETY: the parent is the task or thread that calls.
         unsafe { parent.bequeath(&mut inherited) };
     }
-    if name.is_none() && inherited.is_empty() {
+    if name.is_none() && inherited.is_empty() && spans.is_none() {
         return None;
     }
-    Some(Box::new(Belongings::new(name, inherited)))
+    Some(Box::new(Belongings::new(name, inherited, spans)))
 }
 
 impl Header {
@@ -409,8 +425,7 @@ impl Header {
     /// The same from any thread, and perhaps without a home at first.
     pub(crate) fn new_remote(home: Option<&'static Home<Header>>, birth: Birth) -> &'static Header {
         let header = HEADERS.alloc_here();
-        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        header.init(home, id, birth, 2);
+        header.init(home, new_id(), birth, 2);
         header
     }
 
@@ -421,6 +436,7 @@ impl Header {
             belongings: Some(Box::new(Belongings::new(
                 thread.name().map(Into::into),
                 Vec::new(),
+                Spans::none(),
             ))),
             place: Location::caller(),
             stack_size: 0,
@@ -428,7 +444,7 @@ impl Header {
             group: ptr::null(),
         };
         let header = HEADERS.alloc_here();
-        header.init(None, NEXT_ID.fetch_add(1, Ordering::Relaxed), birth, 1);
+        header.init(None, new_id(), birth, 1);
         // SAFETY: nobody else knows this header yet.
         unsafe { *header.thread.get() = Some(thread) };
         header
@@ -443,7 +459,7 @@ impl Header {
         self.raised.reset();
         self.why.set(Why::Nothing);
         self.token.store(0, Ordering::Relaxed);
-        self.id.set(id);
+        self.id.set(birth.said_id().unwrap_or(id));
         self.place.set(Some(birth.place));
         let power = birth.stack_size.checked_ilog2().unwrap_or(0);
         self.stack_size.set(power as u8);
@@ -484,6 +500,22 @@ impl Header {
         // Acquire: the home thread may have made them since this header was shared.
         // SAFETY: they live as long as the header is in use.
         unsafe { self.belongings.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// It is about to go on; for its worker, while no task runs.
+    #[inline(always)]
+    pub(super) fn begin_run(&self) -> span::Run {
+        span::Run::begin(|| self.spans())
+    }
+
+    /// What `begin_run` has begun ends: it stands still, or has ended; for its worker, while no task runs.
+    #[inline(always)]
+    pub(super) fn end_run(&self, run: span::Run) {
+        run.end(|| self.spans());
+    }
+
+    fn spans(&self) -> Option<&Spans> {
+        self.belongings().map(Belongings::spans)
     }
 
     /// Its own value of a key; for the owner.

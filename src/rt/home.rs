@@ -10,6 +10,7 @@
 //! 5. Whoever ends the sleep of a worker takes it out of what it was counted in as it lay down: of those who would
 //!    take work, and of those who can do nothing by themselves. So both counts are right before the worker is up.
 
+use super::tally::Tally;
 use crate::base::claims::Claims;
 use crate::base::inbox::{Inbox, AWAKE};
 use crate::base::ring::{hole, Ring};
@@ -103,6 +104,7 @@ pub(crate) struct Home<T: 'static> {
     ids: Cell<(u64, u64)>,
     /// Its place in the slab.
     index: Cell<u32>,
+    tally: Tally,
 }
 
 /// Wakes a worker's thread out of its poll.
@@ -254,6 +256,7 @@ impl<T: 'static> Home<T> {
     fn ring_bell(&self) {
         if let Some(bell) = &*self.bell() {
             bell();
+            self.tally.count_ring();
         }
     }
 
@@ -277,6 +280,7 @@ impl<T: 'static> Home<T> {
         ] {
             counter.store(0, Ordering::Relaxed);
         }
+        self.tally.reset();
         *self.bell() = Some(bell);
     }
 
@@ -516,6 +520,11 @@ impl<T: 'static> Home<T> {
         self.housed.load(Ordering::Relaxed)
     }
 
+    /// What else is counted.
+    pub(super) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
     /// A number that changes while the loop goes round.
     pub(super) fn passes(&self) -> usize {
         self.passes.load(Ordering::Relaxed)
@@ -660,6 +669,7 @@ impl<T: 'static> Default for Home<T> {
             spare: UnsafeCell::new(Vec::new()),
             ids: Cell::new((0, 0)),
             index: Cell::new(u32::MAX),
+            tally: Tally::default(),
         }
     }
 }

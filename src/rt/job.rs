@@ -4,6 +4,7 @@
 //!    `Job::dispose`. Each of these is called at most once, in this order.
 //! 2. A value that fits lies in the payload itself, any other in a box whose pointer lies there.
 
+use super::tally::count_end;
 use super::unwind::target_of;
 use crate::base::shared::UnsafeCell;
 use crate::error::JoinError;
@@ -130,10 +131,7 @@ unsafe fn run<F: FnOnce() -> T, T>(payload: &Payload, refused: Option<JoinError>
             }
         }
     }));
-    let result = result.unwrap_or_else(|panic| match target_of(&*panic) {
-        Some(_) => Err(JoinError::Cancelled),
-        None => Err(JoinError::Panic(panic)),
-    });
+    let result = result.unwrap_or_else(|panic| Err(failed(panic)));
     let ending = match result {
         Err(JoinError::Panic(_)) => Ending::Panicked,
         _ => Ending::Quiet,
@@ -141,6 +139,18 @@ unsafe fn run<F: FnOnce() -> T, T>(payload: &Payload, refused: Option<JoinError>
     // SAFETY: the closure is out.
     unsafe { payload.put::<Result<T, JoinError>>(result) };
     ending
+}
+
+/// What has become of a task that unwound.
+#[cold]
+#[inline(never)]
+fn failed(panic: Panic) -> JoinError {
+    let error = match target_of(&*panic) {
+        Some(_) => JoinError::Cancelled,
+        None => JoinError::Panic(panic),
+    };
+    count_end(&error);
+    error
 }
 
 /// # Safety

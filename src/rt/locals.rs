@@ -1,10 +1,11 @@
-//! What a task (or a plain thread) has besides its header, if it has it: a name, and values of its own.
+//! What a task (or a plain thread) has besides its header, if it has it: a name, values of its own, and spans.
 //!
 //! 1. The name does not change. Whoever holds a reference to the header may read it.
-//! 2. Values belong to the home thread: nobody else looks at them, and they are dropped there, before the task's end is published.
+//! 2. Values and spans belong to the home thread: nobody else looks at them, and they are dropped there, before the task's end is published.
 //! 3. A value stays where it is until it is dropped: a list that grows moves pointers to it only.
 
 use super::job::drop_quietly;
+use super::span::Spans;
 use std::any::TypeId;
 use std::cell::UnsafeCell;
 use std::ptr;
@@ -15,6 +16,7 @@ use std::ptr::NonNull;
 pub(crate) struct Belongings {
     name: Option<Box<str>>,
     locals: UnsafeCell<Vec<Local>>,
+    spans: Spans,
 }
 
 /// The address of a key, and the type of its values: two keys that a compiler has laid into one place still differ by that.
@@ -82,15 +84,22 @@ impl Local {
 const TOO_MANY: usize = 10_000;
 
 impl Belongings {
-    pub(super) fn new(name: Option<Box<str>>, locals: Vec<Local>) -> Self {
+    pub(super) fn new(name: Option<Box<str>>, locals: Vec<Local>, spans: Spans) -> Self {
         Belongings {
             name,
             locals: UnsafeCell::new(locals),
+            spans,
         }
     }
 
     pub(super) fn name(&self) -> Option<&str> {
         self.name.as_deref()
+    }
+
+    /// For the home thread.
+    #[inline(always)]
+    pub(super) fn spans(&self) -> &Spans {
+        &self.spans
     }
 
     /// # Safety
@@ -158,12 +167,20 @@ impl Belongings {
         }
     }
 
-    /// Drops the values, the last one first.
+    /// Drops the values, the last one first, and then the spans that are here.
     ///
     /// # Safety
     /// The caller is the home thread, and nobody has a reference to a value.
     #[cold]
     pub(super) unsafe fn clear(&self) {
+        // SAFETY: the caller's promise.
+        unsafe { self.clear_values() };
+        self.spans.clear();
+    }
+
+    /// # Safety
+    /// As for `clear`.
+    unsafe fn clear_values(&self) {
         for _ in 0..TOO_MANY {
             // SAFETY: the caller's promise.
             let Some(last) = (unsafe { self.with(Vec::pop) }) else {

@@ -12,6 +12,7 @@ mod defiance;
 pub(crate) mod park;
 
 mod mates;
+pub(crate) mod metrics;
 mod orders;
 
 pub(crate) mod worker;
@@ -67,7 +68,10 @@ mod fiber;
 mod overflow;
 #[cfg_attr(not(feature = "testing"), path = "simulation_off.rs")]
 pub(crate) mod simulation;
+#[cfg_attr(not(feature = "tracing"), path = "span_off.rs")]
+pub(crate) mod span;
 pub(crate) mod stack;
+mod tally;
 pub(crate) mod trace;
 
 #[cfg_attr(not(multitask_valgrind), path = "memcheck_off.rs")]

@@ -208,6 +208,7 @@ impl Share {
         drop(raid);
         if taken > 0 {
             victim.taken.fetch_add(taken, Ordering::Relaxed);
+            self.home.tally().count_stolen(taken);
         }
         (taken, promised)
     }

@@ -29,6 +29,8 @@ use super::portrait::Portrait;
 use super::reactor::{Patience, Reactor};
 use super::share::{Share, Spin};
 use super::simulation::{self, Here, Hold, Simulation};
+use super::span;
+use super::tally::{count_in, Tally};
 use super::timer::{Key, Timers};
 use super::waiter::Waiter;
 use super::watchdog::Sight;
@@ -598,6 +600,7 @@ impl Worker {
             // One that was abandoned, and woken later, stays as it is.
             if !task.housed.get() {
                 let stack_size = task.stack_size();
+                self.home.tally().count_end(&JoinError::Cancelled);
                 task.refuse(JoinError::Cancelled);
                 self.count_out(stack_size);
             }
@@ -775,6 +778,23 @@ impl Worker {
     /// Lets one task go on until it suspends or ends.
     #[inline]
     fn step(&self, task: &'static Header) {
+        if span::in_use() {
+            self.step_in_spans(task);
+        } else {
+            self.switch_to(task);
+        }
+    }
+
+    /// The same within what the task has entered. No task runs yet, or any more, where that is entered and exited.
+    #[inline(never)]
+    fn step_in_spans(&self, task: &'static Header) {
+        let run = task.begin_run();
+        self.switch_to(task);
+        task.end_run(run);
+    }
+
+    #[inline]
+    fn switch_to(&self, task: &'static Header) {
         CX.with(|cx| {
             cx.budget.set(BUDGET);
             cx.task.set(Some(task));
@@ -873,9 +893,17 @@ impl Worker {
     #[cold]
     fn refuse(&self, task: &'static Header, error: &io::Error) {
         CX.with(|cx| cx.task.set(None));
+        span::note_end();
         let stack_size = task.stack_size();
-        refuse_for(task, error);
+        self.refuse_for(task, error);
         self.count_out(stack_size);
+    }
+
+    fn refuse_for(&self, task: &'static Header, error: &io::Error) {
+        let message = format!("no stack for the task: {error}");
+        let error = JoinError::Panic(Box::new(message));
+        self.home.tally().count_end(&error);
+        task.refuse(error);
     }
 
     #[inline]
@@ -920,7 +948,7 @@ impl Worker {
         match self.promise(task.stack_size()) {
             Ok(()) => self.share.line_up(task, anywhere && task.stack_size() == 0),
             Err(error) => {
-                refuse_for(task, &error);
+                self.refuse_for(task, &error);
                 self.home.count_ended();
             }
         }
@@ -1218,6 +1246,7 @@ impl Worker {
         Running {
             aside: aside::set_aside(),
             _real: simulation::real_here(),
+            tally: count_in(Some(self.home.tally())),
             entered: (self, self.entered.replace(true)),
             worker: WORKER.with(|worker| worker.replace(self)),
             home: CX.with(|cx| cx.home.replace(Some(self.home))),
@@ -1252,6 +1281,8 @@ struct Running<'a> {
     entered: (&'a Worker, bool),
     /// What time it was for the task that enters, if one does.
     _real: Here,
+    /// Where ends were counted.
+    tally: Option<&'static Tally>,
     aside: u16,
     worker: *const Worker,
     home: Option<&'static Home<Header>>,
@@ -1264,6 +1295,7 @@ impl Drop for Running<'_> {
     fn drop(&mut self) {
         let (entered, before) = self.entered;
         entered.entered.set(before);
+        count_in(self.tally);
         aside::take_up(self.aside);
         WORKER.with(|worker| worker.set(self.worker));
         CX.with(|cx| {
@@ -1325,7 +1357,9 @@ fn body(switch: Switch) {
 fn run_tasks(mut task: &'static Header, switch: Switch) {
     loop {
         task.switch.set(switch);
-        if !task.run_to_end() {
+        let left = task.run_to_end();
+        span::note_end();
+        if !left {
             with_running(|worker| worker.ended.set(Some(task)));
             return;
         }
@@ -1342,6 +1376,10 @@ impl Worker {
     fn next_unstarted(&self) -> Option<&'static Header> {
         self.count_out(0);
         CX.with(|cx| cx.task.set(None));
+        if span::in_use() {
+            // The loop comes in between, for what the task had entered, and what the next one has.
+            return None;
+        }
         let quota = self.home.quota.get().checked_sub(1)?;
         // SAFETY: this is the home thread.
         let first = unsafe { self.home.peek(0) }?;
@@ -1426,11 +1464,6 @@ fn is_alone() -> bool {
         // The system may not say how many threads there are.
         threads.is_some_and(|threads| threads <= 1 + helpers)
     })
-}
-
-fn refuse_for(task: &'static Header, error: &io::Error) {
-    let message = format!("no stack for the task: {error}");
-    task.refuse(JoinError::Panic(Box::new(message)));
 }
 
 /// For the fault handler: which task runs on this thread.

@@ -5,6 +5,7 @@
 
 mod browser;
 mod hostile;
+mod metrics;
 mod peers;
 #[path = "../programs/mod.rs"]
 mod programs;
@@ -244,6 +245,7 @@ fn every_route_says_what_it_allows_and_a_head_is_that_of_the_page() {
         ("GET", "/files/", 404, None),
         ("GET", "/nothing", 404, None),
         ("POST", "/tasks", 405, Some("GET, HEAD, OPTIONS")),
+        ("POST", "/metrics", 405, Some("GET, HEAD, OPTIONS")),
         ("GET", "/?question", 200, None),
         ("GET", "http://elsewhere/plaintext", 200, None),
     ] {
