@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{everywhere, scheduler, settle, Drops, OnDrop, Random, LONG};
+use common::{ends, everywhere, scheduler, settle, Drops, OnDrop, Random, LONG};
 use multitask::net::{TcpListener, TcpStream};
 use multitask::task::{self, JoinTimeoutError};
 use multitask::{
@@ -497,4 +497,98 @@ fn sleepers_wake_in_the_order_of_their_deadlines() {
             return assert!(woken.windows(2).all(|pair| pair[1] + tick >= pair[0]));
         }
     }
+}
+
+#[test]
+fn whose_time_is_up_does_not_wait_behind_all_who_are_ready() {
+    const CROWD: usize = 100_000;
+    let scheduler = Scheduler::new().unwrap();
+    let (runs, until) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(None)));
+    let sleeper = {
+        let (runs, until) = (runs.clone(), until.clone());
+        scheduler.spawn_local(move || {
+            let deadline = Instant::now() + SHORT;
+            until.set(Some(deadline));
+            sleep_until(deadline);
+            runs.get()
+        })
+    };
+    for _ in 0..CROWD {
+        let (runs, until) = (runs.clone(), until.clone());
+        scheduler.spawn_local(move || {
+            // The first of them lasts until the sleeper's time is up.
+            while until
+                .get()
+                .is_some_and(|until| Instant::now() < until + SHORT)
+            {}
+            runs.set(runs.get() + 1);
+        });
+    }
+    scheduler.run().unwrap();
+    assert_eq!(runs.get(), CROWD);
+    let before = sleeper.join().unwrap();
+    assert!(before < 1_000, "{before} of {CROWD} ran before");
+}
+
+#[test]
+fn those_whose_time_is_up_without_end_leave_half_of_the_turns_to_the_others() {
+    ends(|| {
+        let scheduler = Scheduler::new().unwrap();
+        let (naps, over) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
+        for _ in 0..1_000 {
+            let (naps, over) = (naps.clone(), over.clone());
+            scheduler.spawn_local(move || {
+                while !over.get() {
+                    sleep(Duration::from_nanos(1));
+                    naps.set(naps.get() + 1);
+                }
+            });
+        }
+        let turns = 10_000;
+        let yields = scheduler.spawn_local(move || {
+            (0..100).for_each(|_| yield_now());
+            let before = naps.get();
+            (0..turns).for_each(|_| yield_now());
+            over.set(true);
+            naps.get() - before
+        });
+        scheduler.run().unwrap();
+        // A lone one has a turn whenever those of the timers have had theirs, of whom there are 32 at the most.
+        let naps = yields.join().unwrap();
+        assert!(naps <= 33 * turns, "{naps} for {turns} turns");
+    });
+}
+
+#[test]
+fn many_that_are_due_at_once_go_on_in_order_though_others_are_ready() {
+    ends(|| {
+        let scheduler = Scheduler::new().unwrap();
+        let order = Rc::new(RefCell::new(Vec::new()));
+        const MANY: u32 = 1_000;
+        // Time enough for all to begin.
+        let start = Instant::now() + Duration::from_secs(1);
+        // Their deadlines are ticks apart.
+        let deadline = move |n| start + Duration::from_micros(20) * n;
+        for n in (0..MANY).rev() {
+            let order = order.clone();
+            scheduler.spawn_local(move || {
+                sleep_until(deadline(n));
+                order.borrow_mut().push(n);
+            });
+        }
+        settle(&scheduler);
+        assert!(Instant::now() < start, "it takes a second to begin");
+        // While it runs all become due.
+        scheduler.spawn_local(move || while Instant::now() < deadline(MANY) {});
+        for _ in 0..50 {
+            let order = order.clone();
+            scheduler.spawn_local(move || {
+                while order.borrow().len() < MANY as usize {
+                    yield_now();
+                }
+            });
+        }
+        scheduler.run().unwrap();
+        assert!(order.borrow().iter().copied().eq(0..MANY));
+    });
 }

@@ -118,19 +118,21 @@ impl<T> Ring<T> {
         if ahead == 0 {
             return Some((0, self.push(hole()) as u32));
         }
-        (count <= most).then(|| (count, self.move_last(count)))
+        (count <= most).then(|| {
+            let hole = self.push_first(hole());
+            self.bring_last_forward(count);
+            (count, hole as u32)
+        })
     }
 
-    /// Moves the last `count` to the front; returns the position of the hole behind them.
-    fn move_last(&self, count: usize) -> u32 {
-        // There is room then for a hole, and for copies while they are made.
-        while self.len() + count >= self.slots.get().len() {
+    /// Brings the last `count`, which are in use, before the rest, in their order.
+    pub(crate) fn bring_last_forward(&self, count: usize) {
+        // There is room then for copies while they are made.
+        while self.len() + count > self.slots.get().len() {
             self.grow();
         }
         let (head, tail) = (self.head.load(Relaxed), self.tail.load(Relaxed));
-        let behind = head.wrapping_sub(1);
-        self.slot(behind).store(hole().as_ptr(), Relaxed);
-        let first = behind.wrapping_sub(count);
+        let first = head.wrapping_sub(count);
         let last = tail.wrapping_sub(count);
         for n in 0..count {
             let element = self.slot(last.wrapping_add(n)).load(Relaxed);
@@ -138,7 +140,17 @@ impl<T> Ring<T> {
         }
         self.tail.store(last, Relaxed);
         self.head.store(first, Relaxed);
-        behind as u32
+    }
+
+    /// Puts an element before all others; returns its position.
+    fn push_first(&self, element: NonNull<T>) -> usize {
+        if self.len() == self.slots.get().len() {
+            self.grow();
+        }
+        let head = self.head.load(Relaxed).wrapping_sub(1);
+        self.slot(head).store(element.as_ptr(), Relaxed);
+        self.head.store(head, Relaxed);
+        head
     }
 
     /// Exchanges the first element with the one after `ahead` others, if there is one.
@@ -318,6 +330,17 @@ mod tests {
             assert_eq!(count, 2);
             assert!(ring.replace(behind, hole(), element(2000)));
             let expected = [1000, 1001, 2000].into_iter().chain(0..before);
+            assert!(ring.iter().eq(expected.map(element)));
+        }
+    }
+
+    #[test]
+    fn the_last_are_brought_forward_in_their_order_and_the_others_stay_in_theirs() {
+        for (others, count) in [(0, 3), (1, 0), (1, 1), (63, 1), (32, 32), (100, 64)] {
+            let ring = Ring::new();
+            (0..others + count).for_each(|n| _ = ring.push(element(n)));
+            ring.bring_last_forward(count);
+            let expected = (others..others + count).chain(0..others);
             assert!(ring.iter().eq(expected.map(element)));
         }
     }

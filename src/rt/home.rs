@@ -414,6 +414,14 @@ impl<T: 'static> Home<T> {
         Some(hole)
     }
 
+    /// Brings the last `count` of the queue before all others.
+    ///
+    /// # Safety
+    /// The caller is the home thread. None of them is up for grabs.
+    pub(super) unsafe fn bring_last_forward(&self, count: usize) {
+        self.ring.bring_last_forward(count);
+    }
+
     /// Puts a task into a hole at `position`, or at the end if there is none.
     ///
     /// # Safety

@@ -47,11 +47,11 @@ impl Timers {
         self.wheel.borrow_mut().cancel(key);
     }
 
-    /// Interrupts all whose deadline is not after `now`.
-    pub(super) fn fire(&self, now: Instant) {
+    /// Interrupts those whose deadline is not after `now`, the earliest first, but no more than `most`.
+    pub(super) fn fire(&self, now: Instant, most: usize) {
         let since = self.since_start(now);
         let tick = if self.is_exact() { since } else { since / TICK };
-        loop {
+        for _ in 0..most {
             // The borrow ends before the waiter is touched.
             let due = self.wheel.borrow_mut().pop(tick);
             match due {

@@ -8,15 +8,16 @@
 //!    stays there until the task has ended. So a short task moves no fiber, and a suspended one is found with
 //!    its header.
 //! 4. A header's own reference is given up by the loop (or by the fiber in the seat) when no fiber is in it.
-//! 5. Descriptors are polled after at most [`QUOTA`] task runs, timers looked at as often.
+//! 5. Descriptors are polled after at most [`QUOTA`] task runs, timers looked at as often. No more timers fire at once than
+//!    have a turn before the next look.
 //!
 //! 6. Of several workers one is the *captain*: see `crew`. How they share the work is in `share`.
 //!
 //! 7. In a scheduler that is [simulated](super::simulation) there is one worker, which draws what runs next, and fires timers at the time that
 //!    it has made itself, in `leap`. How long it polls is always of the system's time.
 //!
-//! The loop's order: run what is ready, first in first out; take in what other threads sent; fire timers; poll. With
-//! nothing ready, look for what others have; spin; sleep.
+//! The loop's order: run what is ready, first in first out; take in what other threads sent; fire timers, whose tasks go
+//! first; poll. With nothing ready, look for what others have; spin; sleep.
 
 use super::crew::Crew;
 use super::fiber::{Fiber, Switch};
@@ -293,6 +294,7 @@ impl Worker {
         let _running = self.enter();
         let _manned = self.man();
         self.receive();
+        self.fire();
         if self.has_ready() || self.live() == 0 || self.share.seek(&self.fibers) {
             self.look(Patience::None, false, || false);
         } else if self.leap_within(patience) {
@@ -308,6 +310,7 @@ impl Worker {
         } else {
             self.look(self.nearest(patience), false, || self.live() == 0);
         }
+        self.fire();
         self.receive();
         // SAFETY: this is the home thread.
         let ready = unsafe { self.home.ready() };
@@ -956,7 +959,7 @@ impl Worker {
 
     /// Fires timers and polls while tasks are ready. Costs nothing if there is neither a timer nor a descriptor.
     fn glance(&self) {
-        self.fire();
+        self.fire_some();
         if !self.reactor.is_idle() {
             self.reactor.poll(Patience::None);
         }
@@ -967,7 +970,7 @@ impl Worker {
     ///
     /// `hopeless`: nothing that it waits for can come by itself.
     fn look(&self, patience: Patience, hopeless: bool, done: impl Fn() -> bool) -> bool {
-        self.fire();
+        self.fire_some();
         if patience == Patience::None || self.has_ready() {
             self.reactor.poll(Patience::None);
             return false;
@@ -975,7 +978,7 @@ impl Worker {
         if self.spin(patience, &done) || !self.sleep(patience, hopeless, done) {
             return false;
         }
-        self.fire();
+        self.fire_some();
         !self.has_ready()
     }
 
@@ -1007,9 +1010,32 @@ impl Worker {
         self.share.sleep(hopeless, done, poll)
     }
 
+    /// Fires all timers that are due.
     fn fire(&self) {
         if !self.timers.is_empty() {
-            self.timers.fire(self.now());
+            self.timers.fire(self.now(), usize::MAX);
+        }
+    }
+
+    /// Fires as many timers as have their turn in the next pass. Whose time is up goes before all others who are ready, and these have
+    /// the other half of the pass; those for whom there is no turn wait for it in the order of their time.
+    fn fire_some(&self) {
+        if self.timers.is_empty() {
+            return;
+        }
+        if self.simulation.is_on() {
+            return self.fire();
+        }
+        // SAFETY: this is the home thread.
+        let others = unsafe { self.home.ready() };
+        let most = if others == 0 { QUOTA } else { QUOTA / 2 };
+        self.timers.fire(self.now(), most as usize);
+        if others > 0 {
+            // SAFETY: as above; who waited for a timer has begun, and is not up for grabs.
+            unsafe {
+                let fired = self.home.ready() - others;
+                self.home.bring_last_forward(fired);
+            }
         }
     }
 
