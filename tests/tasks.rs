@@ -5,7 +5,9 @@ mod common;
 
 use common::{ends, scheduler, settle, Drops, OnDrop, Random, Remote, LONG};
 use multitask::task::{self, Builder, JoinTimeoutError, Task};
-use multitask::{sleep, spawn, spawn_local, timeout, yield_now, JoinError, JoinHandle, Scheduler};
+use multitask::{
+    sleep, sleep_until, spawn, spawn_local, timeout, yield_now, JoinError, JoinHandle, Scheduler,
+};
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::io::ErrorKind;
@@ -613,19 +615,21 @@ fn parking_with_a_time_limit_ends_by_it_and_keeps_a_token_that_comes_later() {
 fn a_token_that_comes_when_the_time_is_up_is_kept_for_the_next_park() {
     ends(|| {
         let scheduler = Rc::new(Scheduler::new().unwrap());
-        let late = scheduler.spawn(|| {
-            task::park_timeout(Duration::from_millis(1));
+        // Time enough for all to begin.
+        let start = Instant::now() + Duration::from_secs(1);
+        let end = start + Duration::from_millis(1);
+        let late = scheduler.spawn(move || {
+            task::park_deadline(end);
             task::park();
         });
-        assert_eq!(scheduler.turn(None).unwrap(), 1);
         let (own, task) = (scheduler.clone(), late.task().clone());
         scheduler.spawn_local(move || {
-            // When the other one is ready its timer has fired, and it has not gone on.
-            while own.stats().runnable == 0 {
-                yield_now();
-            }
+            sleep_until(start);
+            // The other one's time is up as well, and it has not gone on.
+            assert_eq!(own.stats().runnable, 1);
             task.unpark();
         });
+        scheduler.spawn(move || while Instant::now() < end + Duration::from_millis(1) {});
         scheduler.run().unwrap();
     });
 }
