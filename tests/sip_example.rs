@@ -145,25 +145,30 @@ const A_FEW: usize = 8;
 
 /// Waits until all that was sent to this socket has been received. None may have been lost: then it would be of no use.
 fn until_all_are_taken(socket: SocketAddr) {
+    let mut missed = 0;
     loop {
-        // `sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode ref pointer drops`
-        let sockets = std::fs::read_to_string("/proc/net/udp").unwrap();
-        let port = format!(":{:04X}", socket.port());
-        let mut sockets = sockets.lines().map(|line| line.split_whitespace());
-        let mut socket = sockets
-            .find(|line| {
-                line.clone()
-                    .nth(1)
-                    .is_some_and(|local| local.ends_with(&port))
-            })
-            .expect("its socket is open");
-        let (queues, dropped) = (socket.nth(4).unwrap(), socket.last().unwrap());
-        assert_eq!(dropped, "0");
-        if queues.ends_with(":00000000") {
-            return;
+        match received(socket) {
+            Some(true) => return,
+            Some(false) => {}
+            // The list is read in parts, and one that stays may be missed while others come and go.
+            None => missed += 1,
         }
+        assert!(missed < 1000, "its socket is open");
         std::thread::yield_now();
     }
+}
+
+/// Whether all was; `None` if the system does not tell of the socket.
+fn received(socket: SocketAddr) -> Option<bool> {
+    // `sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode ref pointer drops`
+    let sockets = std::fs::read_to_string("/proc/net/udp").unwrap();
+    let port = format!(":{:04X}", socket.port());
+    let lines = sockets.lines().map(|line| line.split_whitespace());
+    let socket: Vec<&str> = lines
+        .map(Iterator::collect::<Vec<_>>)
+        .find(|line| line.get(1).is_some_and(|local| local.ends_with(&port)))?;
+    assert_eq!(socket.last(), Some(&"0"), "none is dropped");
+    Some(socket[4].ends_with(":00000000"))
 }
 
 // ---- who is asked ----
