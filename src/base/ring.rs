@@ -1,7 +1,7 @@
 //! A first-in first-out queue of pointers in a circle of slots. It has one owner; anybody may look on.
 //!
 //! 1. `head` counts what was taken and `tail` what was put, for ever (they wrap); the slots between are in use. An
-//!    element's *position* is the count at which it was put, and stays what it is unless it is [moved](Ring::bring_forward) or
+//!    element's *position* is the count at which it was put, and stays what it is unless it is [moved](Ring::bring_last_forward) or
 //!    [exchanged](Ring::exchange_first); its lower 32 bits are enough to find it.
 //! 2. The number of slots is a power of two, or zero before the first element.
 //!    A [`hole`] stands for an element that is to come, or will not.

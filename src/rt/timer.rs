@@ -1,6 +1,6 @@
 //! A worker's timers: deadlines on the monotonic clock, turned into ticks of the wheel.
 //!
-//! 1. A deadline is rounded up to a tick, the time to down: a timer never fires early, and at most a tick late. Where time is
+//! 1. A deadline is rounded up to a tick, the time to down: a timer is never due early, and at most a tick late. Where time is
 //!    simulated a tick is a nanosecond.
 
 use super::simulation;

@@ -294,7 +294,6 @@ impl Worker {
         let _running = self.enter();
         let _manned = self.man();
         self.receive();
-        self.fire();
         if self.has_ready() || self.live() == 0 || self.share.seek(&self.fibers) {
             self.look(Patience::None, false, || false);
         } else if self.leap_within(patience) {
@@ -310,6 +309,7 @@ impl Worker {
         } else {
             self.look(self.nearest(patience), false, || self.live() == 0);
         }
+        // All that are due, not as many as have a turn: a pass is as long as it has to be.
         self.fire();
         self.receive();
         // SAFETY: this is the home thread.

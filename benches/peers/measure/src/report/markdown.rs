@@ -1,6 +1,6 @@
 //! The medians of all, as tables in a page that may say more.
 
-use super::{number, Report, Row, Section};
+use super::{number, Report, Row, Section, Summary};
 use crate::model::{Bench, Peer};
 use std::fmt::Write;
 use std::path::Path;
@@ -54,7 +54,7 @@ fn table(text: &mut String, bench: &Bench, sections: &[Section]) -> std::fmt::Re
         write!(text, "| {} |", heading(&row))?;
         for (peer, summary) in &row.peers {
             match summary {
-                Ok(summary) => write!(text, " {} |", cell(&row, *peer, summary.median))?,
+                Ok(summary) => write!(text, " {} |", cell(&row, *peer, *summary))?,
                 Err(_) => write!(text, " – |")?,
             }
             if let Err(reason) = *summary {
@@ -81,10 +81,9 @@ fn heading(row: &Row) -> String {
 }
 
 /// Ours in bold; of others, how many times better ours is as well.
-fn cell(row: &Row, peer: Peer, median: f64) -> String {
-    let figure = number(median);
-    let theirs = row.peers.iter().find(|(of, _)| *of == peer);
-    match theirs.and_then(|(_, summary)| row.ratio(summary.ok()?)) {
+fn cell(row: &Row, peer: Peer, summary: Summary) -> String {
+    let figure = number(summary.median);
+    match row.ratio(summary) {
         _ if peer == Peer::Multitask => format!("**{figure}**"),
         Some(ratio) => format!("{figure} ({}×)", number(ratio)),
         None => figure,
