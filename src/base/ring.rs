@@ -108,9 +108,16 @@ impl<T> Ring<T> {
         there
     }
 
+    /// If `first` is at `position` and nothing comes before it: leaves a hole at the end, and says where.
+    #[inline]
+    pub(crate) fn hole_behind(&self, position: u32, first: NonNull<T>) -> Option<u32> {
+        let (head, tail) = (self.head.load(Relaxed), self.tail.load(Relaxed));
+        let is_first = head as u32 == position && head != tail;
+        (is_first && filled(self.slot(head)) == first).then(|| self.push(hole()) as u32)
+    }
+
     /// Brings what is at `position`, which is in use, and all that comes after it before the rest, if that is no more than
     /// `most` elements; says how many they were. A hole is left behind them, and its position returned.
-    #[inline]
     pub(crate) fn bring_forward(&self, position: u32, most: usize) -> Option<(usize, u32)> {
         let head = self.head.load(Relaxed);
         let ahead = position.wrapping_sub(head as u32) as usize;

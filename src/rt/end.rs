@@ -98,7 +98,25 @@ impl Header {
     #[inline]
     fn publish(&'static self, disposed: bool) -> Option<bool> {
         let release = !self.housed.get();
-        let mut state = self.join.load(Ordering::Acquire);
+        let state = self.join.load(Ordering::Acquire);
+        if state & (HANDLE | LOCAL) != HANDLE | LOCAL {
+            return self.publish_to_any(state, release, disposed);
+        }
+        // By 3 nobody else changes the word now.
+        let inherited = if release { INHERITED } else { 0 };
+        self.join.store(state | DONE | inherited, Ordering::Relaxed);
+        self.joiner().wake_next();
+        Some(release)
+    }
+
+    /// The same where the joiner, if there is one, may be anywhere.
+    #[inline(never)]
+    fn publish_to_any(
+        &'static self,
+        mut state: u32,
+        release: bool,
+        disposed: bool,
+    ) -> Option<bool> {
         loop {
             if state & HANDLE == 0 {
                 if !disposed {
@@ -108,13 +126,6 @@ impl Header {
                 if release {
                     self.release();
                 }
-                return Some(release);
-            }
-            if state & LOCAL != 0 {
-                // By 3 nobody else changes the word now.
-                let inherited = if release { INHERITED } else { 0 };
-                self.join.store(state | DONE | inherited, Ordering::Relaxed);
-                self.joiner().wake_next();
                 return Some(release);
             }
             let joined = state & JOINING != 0;

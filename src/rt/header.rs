@@ -489,6 +489,12 @@ impl Header {
         }
     }
 
+    /// Whether that was chosen for this task.
+    #[inline]
+    pub(super) fn has_own_size(&self) -> bool {
+        self.stack_size.get() != 0
+    }
+
     // ---- belongings ----
 
     #[inline]
@@ -770,18 +776,30 @@ impl Header {
         self.job.set(unsafe { Job::emplace(&self.payload, f) });
     }
 
+    #[inline]
     fn recycle(&'static self) {
+        // SAFETY: the last reference is gone; by invariant 6 the task is off this header.
+        if unsafe { (*self.thread.get()).is_some() } || self.has_belongings() {
+            self.strip();
+        }
+        match CX.with(|cx| cx.home.get()) {
+            // SAFETY: this is its home thread.
+            Some(home) => unsafe { home.give_spare(self) },
+            None => HEADERS.free(self.index.get()),
+        }
+    }
+}
+
+impl Header {
+    /// Lets go what few headers have.
+    #[cold]
+    fn strip(&'static self) {
         // SAFETY: the last reference is gone; by invariant 6 the task is off this header.
         unsafe { *self.thread.get() = None };
         if self.has_belongings() {
             let belongings = self.belongings.swap(ptr::null_mut(), Ordering::Relaxed);
             // SAFETY: boxed when they were made; the last reference is gone.
             drop(unsafe { Box::from_raw(belongings) });
-        }
-        match CX.with(|cx| cx.home.get()) {
-            // SAFETY: this is its home thread.
-            Some(home) => unsafe { home.give_spare(self) },
-            None => HEADERS.free(self.index.get()),
         }
     }
 }
@@ -915,6 +933,7 @@ impl Home<Header> {
     ///
     /// # Safety
     /// The caller is the home thread.
+    #[inline(never)]
     pub(super) unsafe fn keep(&self, task: &'static Header) -> bool {
         let kept = task.is_up_at(self) && self.claim(task);
         // SAFETY: the caller is the home thread.
@@ -963,14 +982,21 @@ impl Home<Header> {
     unsafe fn give_spare(&self, header: &'static Header) {
         // SAFETY: the caller is the home thread.
         let spare = unsafe { self.spare() };
-        spare.push(header);
-        if spare.len() >= MANY_SPARE {
-            HEADERS.free_many(
-                spare
-                    .drain(..MANY_SPARE / 2)
-                    .map(|header| header.index.get()),
-            );
+        if spare.len() == spare.capacity() {
+            Self::make_room(spare);
         }
+        spare.push(header);
+    }
+
+    /// For one more at least.
+    #[cold]
+    fn make_room(spare: &mut Vec<&'static Header>) {
+        let (len, left) = (spare.len(), MANY_SPARE.saturating_sub(spare.len()));
+        if left > 0 {
+            return spare.reserve_exact(len.max(BATCH).min(left));
+        }
+        let surplus = spare.drain(..MANY_SPARE / 2);
+        HEADERS.free_many(surplus.map(|header| header.index.get()));
     }
 
     fn next_id(&self) -> u64 {

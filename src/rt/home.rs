@@ -400,6 +400,13 @@ impl<T: 'static> Home<T> {
     #[inline]
     pub(super) unsafe fn bring_forward(&self, position: u32, task: &'static T) -> Option<u32> {
         let entry = Entry::Ready(task).pack();
+        self.ring
+            .hole_behind(position, entry)
+            .or_else(|| self.bring_entry_forward(position, entry))
+    }
+
+    #[inline(never)]
+    fn bring_entry_forward(&self, position: u32, entry: NonNull<T>) -> Option<u32> {
         // Not there: it was sent here and is on its way, or it was moved with others before.
         if !self.ring.replace(position, entry, entry) {
             return None;

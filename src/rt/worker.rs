@@ -809,16 +809,17 @@ impl Worker {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn resume(&self, task: &'static Header) {
         if task.aside.get() != 0 {
             aside::take_up(task.aside.take());
         }
-        // SAFETY: by 3 it is there, and nobody else uses it while the task runs.
-        if let Some(fiber) = unsafe { &mut *task.fiber.get() } {
-            fiber.resume();
-        }
-        if let Some(ended) = self.ended.take() {
+        // SAFETY: nobody else uses it while the task runs.
+        let fiber = unsafe { &mut *task.fiber.get() };
+        // SAFETY: by 3 it is there.
+        unsafe { fiber.as_mut().unwrap_unchecked() }.resume();
+        if let Some(ended) = self.ended.get() {
+            self.ended.set(None);
             self.retire(ended);
         } else if std::thread::panicking() {
             task.aside.set(aside::set_aside());
@@ -827,33 +828,53 @@ impl Worker {
     }
 
     /// First run of a task: from the seat, or on a stack of its own size.
+    #[inline]
     fn begin(&self, task: &'static Header) {
-        let size = task.stack_size();
         // SAFETY: the seat is the loop's; no task runs.
-        let seat = unsafe { &mut *self.seat.get() };
-        if size != 0 || seat.is_none() {
-            let taken = self.fibers.borrow_mut().take(size);
-            if self.is_far() {
-                self.foresee_start();
+        match unsafe { &mut *self.seat.get() } {
+            Some(fiber) if !task.has_own_size() => fiber.resume(),
+            _ => return self.begin_elsewhere(task),
+        }
+        self.clear_seat();
+    }
+
+    /// The same where there is no fiber in the seat, or it is not of the task's size.
+    #[inline(never)]
+    fn begin_elsewhere(&self, task: &'static Header) {
+        let size = task.stack_size();
+        let taken = self.fibers.borrow_mut().take(size);
+        if self.is_far() {
+            self.foresee_start();
+        }
+        match taken {
+            Err(error) => self.refuse(task, &error),
+            Ok(fiber) if size != 0 => {
+                self.house(task, fiber);
+                self.resume(task);
             }
-            match taken {
-                Err(error) => return self.refuse(task, &error),
-                Ok(fiber) if size != 0 => {
-                    self.house(task, fiber);
-                    return self.resume(task);
-                }
-                Ok(fiber) => *seat = Some(fiber),
+            Ok(fiber) => {
+                // SAFETY: the seat is the loop's; no task runs.
+                unsafe { &mut *self.seat.get() }.insert(fiber).resume();
+                self.clear_seat();
             }
         }
-        if let Some(fiber) = seat {
-            fiber.resume();
+    }
+
+    /// The fiber in the seat may have gone through several tasks. If it has stopped in one, that is the current one, and keeps it.
+    #[inline]
+    fn clear_seat(&self) {
+        if let Some(task) = CX.with(|cx| cx.task.get()) {
+            self.house_seat(task);
         }
-        // The fiber may have gone through several tasks; the one that it stopped in is the current one.
-        if let Some(task) = CX.with(|cx| cx.task.take()) {
-            let fiber = seat.take().expect("it stands in the seat");
-            task.aside.set(aside::set_aside());
-            self.house(task, fiber);
-        }
+    }
+
+    #[inline(never)]
+    fn house_seat(&self, task: &'static Header) {
+        CX.with(|cx| cx.task.set(None));
+        // SAFETY: the seat is the loop's; no task runs.
+        let fiber = unsafe { &mut *self.seat.get() }.take();
+        task.aside.set(aside::set_aside());
+        self.house(task, fiber.expect("it stands in the seat"));
     }
 
     fn house(&self, task: &'static Header, fiber: Fiber) {

@@ -396,16 +396,12 @@ pub(super) unsafe fn spawn_here_unchecked<F, T>(birth: Birth, f: F) -> io::Resul
 where
     F: FnOnce() -> T,
 {
-    let mut what = Some((birth, f));
-    let mut onto = |worker: &Worker| {
-        let (birth, f) = what.take().expect("one of the two is called, once");
-        // SAFETY: the caller's promise; the worker is this thread's.
-        unsafe { spawn_unchecked(worker, birth, f) }
-    };
-    match with_running(&mut onto) {
-        Some(spawned) => spawned,
-        None => with_thread_default(|scheduler| onto(scheduler.worker()))?,
+    // SAFETY: the caller's promise; the worker is this thread's.
+    let onto = |worker: &Worker| unsafe { spawn_unchecked(worker, birth, f) };
+    if with_running(|_| ()).is_none() {
+        return with_thread_default(|scheduler| onto(scheduler.worker()))?;
     }
+    with_running(onto).expect("a loop runs here, as a moment ago")
 }
 
 /// # Safety
