@@ -785,12 +785,17 @@ impl Header {
         match CX.with(|cx| cx.home.get()) {
             // SAFETY: this is its home thread.
             Some(home) => unsafe { home.give_spare(self) },
-            None => HEADERS.free(self.index.get()),
+            None => self.free(),
         }
     }
 }
 
 impl Header {
+    #[cold]
+    fn free(&'static self) {
+        HEADERS.free(self.index.get());
+    }
+
     /// Lets go what few headers have.
     #[cold]
     fn strip(&'static self) {
@@ -990,6 +995,7 @@ impl Home<Header> {
 
     /// For one more at least.
     #[cold]
+    #[inline(never)]
     fn make_room(spare: &mut Vec<&'static Header>) {
         let (len, left) = (spare.len(), MANY_SPARE.saturating_sub(spare.len()));
         if left > 0 {

@@ -396,12 +396,26 @@ pub(super) unsafe fn spawn_here_unchecked<F, T>(birth: Birth, f: F) -> io::Resul
 where
     F: FnOnce() -> T,
 {
-    // SAFETY: the caller's promise; the worker is this thread's.
-    let onto = |worker: &Worker| unsafe { spawn_unchecked(worker, birth, f) };
     if with_running(|_| ()).is_none() {
-        return with_thread_default(|scheduler| onto(scheduler.worker()))?;
+        // SAFETY: the caller's promise.
+        return unsafe { spawn_on_default(birth, f) };
     }
-    with_running(onto).expect("a loop runs here, as a moment ago")
+    // SAFETY: the caller's promise; the worker is this thread's.
+    let spawned = with_running(|worker| unsafe { spawn_unchecked(worker, birth, f) });
+    spawned.expect("a loop runs here, as a moment ago")
+}
+
+/// Not by a task: so it need not be fast.
+///
+/// # Safety
+/// What `f` and its result borrow outlives the task, and the handle.
+#[cold]
+unsafe fn spawn_on_default<F, T>(birth: Birth, f: F) -> io::Result<JoinHandle<T>>
+where
+    F: FnOnce() -> T,
+{
+    // SAFETY: the caller's promise; the worker is this thread's.
+    with_thread_default(|scheduler| unsafe { spawn_unchecked(scheduler.worker(), birth, f) })?
 }
 
 /// # Safety
