@@ -12,8 +12,11 @@ pub trait Buffer<T>: Default {
     /// As `push`, before all others.
     fn push_first(&mut self, item: T);
 
+    /// Takes out the first.
+    fn take_first(&mut self) -> Option<T>;
+
     /// Takes out the first that is wanted; each is asked about once, in order.
-    fn take_first(&mut self, wanted: impl Fn(&T) -> bool) -> Option<T>;
+    fn take_wanted(&mut self, wanted: impl Fn(&T) -> bool) -> Option<T>;
 }
 
 /// For any number.
@@ -33,13 +36,13 @@ impl<T> Buffer<T> for VecDeque<T> {
     }
 
     #[inline]
-    fn take_first(&mut self, wanted: impl Fn(&T) -> bool) -> Option<T> {
-        // The first, if any will do: nothing has to be moved.
-        if wanted(self.front()?) {
-            return self.pop_front();
-        }
-        let behind = self.iter().skip(1).position(wanted)?;
-        self.remove(1 + behind)
+    fn take_first(&mut self) -> Option<T> {
+        self.pop_front()
+    }
+
+    fn take_wanted(&mut self, wanted: impl Fn(&T) -> bool) -> Option<T> {
+        let first = self.iter().position(wanted)?;
+        self.remove(first)
     }
 }
 
@@ -61,7 +64,11 @@ impl<T> Buffer<T> for Option<T> {
     }
 
     #[inline]
-    fn take_first(&mut self, wanted: impl Fn(&T) -> bool) -> Option<T> {
+    fn take_first(&mut self) -> Option<T> {
+        self.take()
+    }
+
+    fn take_wanted(&mut self, wanted: impl Fn(&T) -> bool) -> Option<T> {
         self.take_if(|item| wanted(item))
     }
 }

@@ -560,6 +560,11 @@ impl<T, B: Buffer<T>> State<T, B> {
         if self.getters.is_empty() {
             return Err(item);
         }
+        self.hand_to_getter(item)
+    }
+
+    /// The same where somebody waits.
+    fn hand_to_getter(&mut self, item: T) -> Result<Won<Getting<T>>, T> {
         loop {
             // SAFETY: the lock is held; a predicate cannot use the channel.
             let getter = unsafe { self.getters.win_first(|getting| getting.stops(&item)) };
@@ -578,7 +583,11 @@ impl<T, B: Buffer<T>> State<T, B> {
     #[inline(always)]
     fn take(&mut self, wants: Option<&Predicate<T>>, capacity: usize) -> Take<T> {
         let wanted = |item: &T| wants.is_none_or(|predicate| predicate.ask(item));
-        if let Some(item) = self.items.take_first(wanted) {
+        let item = match wants {
+            None => self.items.take_first(),
+            Some(predicate) => self.items.take_wanted(|item| predicate.ask(item)),
+        };
+        if let Some(item) = item {
             return Take::Done(item, self.refill(capacity));
         }
         let offers = |putting: &mut Putting<T>| match putting {
