@@ -74,6 +74,8 @@ pub(crate) struct Header {
     pub(super) deaf: Cell<bool>,
     /// What it waits for, or did last.
     pub(crate) why: Cell<Why>,
+    /// Whether `thread` is set: a wait looks at no more than that.
+    plain: Cell<bool>,
     /// For a plain thread: its wait was won by another, who has done with this header.
     pub(super) up: AtomicBool,
     /// Whether it is we who unwind its stack.
@@ -309,6 +311,7 @@ impl Default for Header {
             seat: Cell::new(0),
             deaf: Cell::new(false),
             why: Cell::new(Why::Nothing),
+            plain: Cell::new(false),
             scopes: Scopes::new(),
             job: Cell::new(Job::none()),
             joiner: shared::UnsafeCell::new(None),
@@ -446,7 +449,7 @@ impl Header {
         let header = HEADERS.alloc_here();
         header.init(None, new_id(), birth, 1);
         // SAFETY: nobody else knows this header yet.
-        unsafe { *header.thread.get() = Some(thread) };
+        unsafe { header.set_thread(Some(thread)) };
         header
     }
 
@@ -586,14 +589,23 @@ impl Header {
         title(self.name(), self.id())
     }
 
+    /// By invariant 2 it does not change while the header is in use.
+    #[inline(always)]
     pub(crate) fn is_thread(&self) -> bool {
-        // SAFETY: by invariant 2 it does not change while the header is in use.
-        unsafe { (*self.thread.get()).is_some() }
+        self.plain.get()
+    }
+
+    /// # Safety
+    /// Nobody else knows this header.
+    unsafe fn set_thread(&self, thread: Option<Thread>) {
+        self.plain.set(thread.is_some());
+        // SAFETY: the caller's promise.
+        unsafe { *self.thread.get() = thread };
     }
 
     /// The thread behind a plain thread's header.
     pub(super) fn thread(&self) -> Thread {
-        // SAFETY: as in `is_thread`.
+        // SAFETY: by invariant 2 it does not change while the header is in use.
         let thread = unsafe { (*self.thread.get()).clone() };
         thread.expect("a plain thread's header")
     }
@@ -778,8 +790,7 @@ impl Header {
 
     #[inline]
     fn recycle(&'static self) {
-        // SAFETY: the last reference is gone; by invariant 6 the task is off this header.
-        if unsafe { (*self.thread.get()).is_some() } || self.has_belongings() {
+        if self.is_thread() || self.has_belongings() {
             self.strip();
         }
         match CX.with(|cx| cx.home.get()) {
@@ -800,7 +811,7 @@ impl Header {
     #[cold]
     fn strip(&'static self) {
         // SAFETY: the last reference is gone; by invariant 6 the task is off this header.
-        unsafe { *self.thread.get() = None };
+        unsafe { self.set_thread(None) };
         if self.has_belongings() {
             let belongings = self.belongings.swap(ptr::null_mut(), Ordering::Relaxed);
             // SAFETY: boxed when they were made; the last reference is gone.
@@ -1058,7 +1069,7 @@ pub(crate) mod models {
             let actor = Actor::thread(refs);
             actor.header.set_home(Some(actor.home));
             // SAFETY: nobody else knows this header yet.
-            unsafe { *actor.header.thread.get() = None };
+            unsafe { actor.header.set_thread(None) };
             actor
         }
 
@@ -1069,6 +1080,7 @@ pub(crate) mod models {
                 refs: AtomicU32::new(refs),
                 join: AtomicU32::new(HANDLE),
                 index: Cell::new(next_index()),
+                plain: Cell::new(true),
                 thread: UnsafeCell::new(Some(thread::current())),
                 ..Header::default()
             };
@@ -1141,7 +1153,7 @@ pub(crate) mod models {
         /// Makes the calling thread the one behind this header.
         fn enter(&'static self) {
             // SAFETY: nobody looks at it before this thread has shown a waiter.
-            unsafe { *self.thread.get() = Some(thread::current()) };
+            unsafe { self.set_thread(Some(thread::current())) };
             CX.with(|cx| cx.thread.set(Some(self)));
         }
 
