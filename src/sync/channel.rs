@@ -582,6 +582,19 @@ impl<T, B: Buffer<T>> State<T, B> {
 
     #[inline(always)]
     fn take(&mut self, wants: Option<&Predicate<T>>, capacity: usize) -> Take<T> {
+        if wants.is_some() || !self.putters.is_empty() {
+            return self.take_among_others(wants, capacity);
+        }
+        match self.items.take_first() {
+            Some(item) => Take::Done(item, None),
+            None if self.closed => Take::Closed,
+            None => Take::Empty,
+        }
+    }
+
+    /// The same where not any item will do, or somebody waits with one.
+    #[inline(always)]
+    fn take_among_others(&mut self, wants: Option<&Predicate<T>>, capacity: usize) -> Take<T> {
         let wanted = |item: &T| wants.is_none_or(|predicate| predicate.ask(item));
         let item = match wants {
             None => self.items.take_first(),
