@@ -2,11 +2,11 @@
 
 use crate::measure::{each, leak, Gate, WHILE};
 use crate::model::{Bench, Case, Figure, Job, Outcome, Peer, Work};
-use crate::peer::bare::{Fiber, Stacks};
+use crate::peer::bare::{Fiber, Slot, Stacks};
 use crate::peer::{dispatch, Stackful, Stackless};
 use crate::process::cpu_time;
 use hdrhistogram::Histogram;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::hint::black_box;
 use std::rc::Rc;
 use std::thread;
@@ -185,33 +185,80 @@ fn async_sleep<P: Stackless>(peer: Peer, job: &Job) -> Outcome {
     figures(late, count, cpu_time() - cpu)
 }
 
-/// As many coroutines, resumed in the order of their times by a loop that wakes once a millisecond.
+/// As many coroutines, in a list for each millisecond, by a loop that looks at the clock once for so many new ones. Who has ended leaves its
+/// stack to the next one.
 fn floor(job: &Job) -> Outcome {
+    const LOOK: u64 = 64;
     let cpu = cpu_time();
-    let mut stacks = Stacks::new(job.size as usize);
-    let dues = Rc::new(RefCell::new(Vec::with_capacity(job.size as usize)));
-    let late = Rc::new(RefCell::new(Vec::with_capacity(job.size as usize)));
-    let fibers = (0..job.size).map(|i| {
-        let (dues, late) = (dues.clone(), late.clone());
-        let mut fiber = Fiber::new(stacks.slot(), move |yields| {
-            let due = Instant::now() + nap(i);
-            dues.borrow_mut().push((due, i as usize));
+    let mut sleepers = Sleepers::new(job.size as usize);
+    for i in 0..job.size {
+        sleepers.begin(nap(i));
+        if i % LOOK == 0 {
+            sleepers.wake();
+        }
+    }
+    while sleepers.late.borrow().len() < job.size as usize {
+        thread::sleep(MILLISECOND);
+        sleepers.wake();
+    }
+    let cpu = cpu_time() - cpu;
+    figures(sleepers.late.take(), job.size, cpu)
+}
+
+struct Sleepers {
+    start: Instant,
+    stacks: Stacks,
+    spare: Vec<Slot>,
+    /// Those that are due by the end of each millisecond since the start.
+    due: Vec<Vec<Fiber>>,
+    /// Milliseconds that are over.
+    over: usize,
+    /// When the one that was begun last is due.
+    last: Rc<Cell<Instant>>,
+    late: Rc<RefCell<Vec<u64>>>,
+}
+
+impl Sleepers {
+    fn new(count: usize) -> Sleepers {
+        let start = Instant::now();
+        Sleepers {
+            start,
+            stacks: Stacks::new(count),
+            spare: Vec::new(),
+            due: Vec::new(),
+            over: 0,
+            last: Rc::new(Cell::new(start)),
+            late: Rc::new(RefCell::new(Vec::with_capacity(count))),
+        }
+    }
+
+    fn begin(&mut self, nap: Duration) {
+        let (last, late) = (self.last.clone(), self.late.clone());
+        let slot = self.spare.pop().unwrap_or_else(|| self.stacks.slot());
+        let mut fiber = Fiber::new(slot, move |yields| {
+            let due = Instant::now() + nap;
+            last.set(due);
             yields.suspend(());
             late.borrow_mut().push(lateness(due));
         });
         assert!(fiber.resume());
-        fiber
-    });
-    let mut fibers: Vec<_> = fibers.collect();
-    dues.borrow_mut().sort_unstable();
-    for &(due, number) in &*dues.borrow() {
-        while Instant::now() < due {
-            thread::sleep(MILLISECOND);
+        let millisecond = (self.last.get() - self.start).as_millis() as usize;
+        if self.due.len() <= millisecond {
+            self.due.resize_with(millisecond + 1, Vec::new);
         }
-        assert!(!fibers[number].resume());
+        self.due[millisecond].push(fiber);
     }
-    let cpu = cpu_time() - cpu;
-    figures(late.take(), job.size, cpu)
+
+    fn wake(&mut self) {
+        let now = self.start.elapsed().as_millis() as usize;
+        for millisecond in self.over..now.min(self.due.len()) {
+            for mut fiber in self.due[millisecond].drain(..) {
+                assert!(!fiber.resume());
+                self.spare.push(fiber.into_slot());
+            }
+        }
+        self.over = now;
+    }
 }
 
 /// In nanoseconds.
