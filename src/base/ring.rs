@@ -122,9 +122,6 @@ impl<T> Ring<T> {
         let head = self.head.load(Relaxed);
         let ahead = position.wrapping_sub(head as u32) as usize;
         let count = self.len() - ahead;
-        if ahead == 0 {
-            return Some((0, self.push(hole()) as u32));
-        }
         (count <= most).then(|| {
             let hole = self.push_first(hole());
             self.bring_last_forward(count);
@@ -353,13 +350,23 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_first_already_stays_with_a_hole_behind_all() {
+    fn what_comes_first_and_nothing_else_stays_with_a_hole_behind_all() {
         let ring = Ring::new();
         for n in 0..1_000 {
             let position = ring.push(element(n)) as u32;
-            assert_eq!(ring.bring_forward(position, 0), Some((0, position + 1)));
+            let next = position.wrapping_add(1);
+            assert_eq!(ring.hole_behind(position, element(n + 1)), None);
+            assert_eq!(ring.hole_behind(next, element(n)), None);
+            assert_eq!(ring.len(), 1);
+            assert_eq!(ring.hole_behind(position, element(n)), Some(next));
             assert_eq!(ring.pop(), Some(element(n)));
+            assert_eq!(ring.hole_behind(position, element(n)), None, "it is out");
             assert_eq!(ring.pop(), Some(hole()));
+            assert_eq!(ring.hole_behind(next, hole()), None, "so is that");
+            let empty = next.wrapping_add(1);
+            for stale in [element(n), hole()] {
+                assert_eq!(ring.hole_behind(empty, stale), None, "there is nothing");
+            }
             assert_eq!(ring.pop(), None);
         }
         assert_eq!(ring.slots.get().len(), FIRST);
