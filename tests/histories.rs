@@ -1,11 +1,11 @@
-//! Histories of queues, of selecting and of lines against plain models, drawn at random: see `tests/histories`. `PROPTEST_CASES` says
-//! how many.
+//! Histories of queues, of selecting, of lines and of requests against plain models, drawn at random: see `tests/histories`.
+//! `PROPTEST_CASES` says how many.
 
 #[path = "histories/mod.rs"]
 mod histories;
 
 use proptest::collection::vec;
-use proptest::prelude::any;
+use proptest::prelude::{any, prop_oneof};
 use proptest::test_runner::Config;
 
 proptest::proptest! {
@@ -19,6 +19,14 @@ proptest::proptest! {
     #[test]
     fn lines_arrive_as_they_were_sent_whatever_the_pieces(bytes in vec(any::<u8>(), 0..500)) {
         histories::lines::run(&bytes);
+    }
+
+    #[test]
+    fn requests_are_found_as_they_were_sent_whatever_the_pieces(
+        head in vec(any::<u8>(), 20),
+        words in vec(prop_oneof![9 => 128..136_u8, 3 => 136..180_u8, 1 => any::<u8>()], 0..30),
+    ) {
+        histories::http::run(&[head, words].concat());
     }
 
     #[test]

@@ -6,11 +6,14 @@
 #[path = "../examples/http/mod.rs"]
 #[allow(dead_code)] // here are no sockets
 mod http;
+#[path = "histories/http_reader.rs"]
+mod http_reader;
 
 use http::body::{Body, CHUNK_LINE, TRAILERS};
 use http::intake::Intake;
 use http::request::{Framing, Head, Method, HEADERS};
 use http::status::Status;
+use http_reader::Seen;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{select, Index};
@@ -22,65 +25,9 @@ const MAX_BODY: u64 = 40;
 
 // ---- whole conversations ----
 
-/// What was made of a part of the input.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Seen {
-    Request(Head, Vec<u8>),
-    Refused(u16),
-    /// The rest is the beginning of something.
-    Unfinished,
-}
-
-/// Feeds the pieces one after the other, as reads would.
+/// What is made of the pieces.
 fn seen<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Seen> {
-    let mut reader = Reader {
-        intake: Intake::new(MAX_HEAD),
-        body: None,
-        seen: Vec::new(),
-    };
-    for mut piece in pieces {
-        while !piece.is_empty() {
-            let room = reader.intake.room();
-            let read = room.len().min(piece.len());
-            room[..read].copy_from_slice(&piece[..read]);
-            reader.intake.filled(read);
-            piece = &piece[read..];
-            if let Err(status) = reader.go_on() {
-                reader.seen.push(Seen::Refused(status.0));
-                return reader.seen;
-            }
-        }
-    }
-    if reader.body.is_some() || !reader.intake.is_empty() {
-        reader.seen.push(Seen::Unfinished);
-    }
-    reader.seen
-}
-
-struct Reader {
-    intake: Intake,
-    body: Option<(Head, Body, Vec<u8>)>,
-    seen: Vec<Seen>,
-}
-
-impl Reader {
-    fn go_on(&mut self) -> Result<(), Status> {
-        loop {
-            if let Some((head, mut body, mut content)) = self.body.take() {
-                self.intake.body(&mut body, &mut content)?;
-                if !body.is_done() {
-                    self.body = Some((head, body, content));
-                    return Ok(());
-                }
-                self.seen.push(Seen::Request(head, content));
-            }
-            let Some(head) = self.intake.head()? else {
-                return Ok(());
-            };
-            let body = Body::new(head.framing, MAX_BODY)?;
-            self.body = Some((head, body, Vec::new()));
-        }
-    }
+    http_reader::seen(pieces, MAX_HEAD, MAX_BODY)
 }
 
 fn cut(bytes: &[u8], mut at: Vec<usize>) -> Vec<&[u8]> {
@@ -141,7 +88,7 @@ fn expected(ask: &Ask) -> Result<(Method, &str, bool, Framing), Vec<u16>> {
         }
     };
     let path = match ask.target {
-        "/" | "/?a=b" | "http://h" | "HTTP://h/" => "/",
+        "/" | "/?a=b" | "http://h" | "HTTP://h/" | "http://h?a/b" => "/",
         "/a/%2e%2e?b#c" | "http://h:80/a/%2e%2e" => "/a/%2e%2e",
         "*" if method == Method::Options => "*",
         _ => {
@@ -228,8 +175,8 @@ fn asks() -> impl Strategy<Value = Ask> {
         1 => Just("BREW"),
     ];
     let target = prop_oneof![
-        8 => select(&["/", "/?a=b", "http://h", "HTTP://h/", "/a/%2e%2e?b#c", "http://h:80/a/%2e%2e"][..]),
-        1 => select(&["*", "h:443", "?", "https://h/"][..]),
+        8 => select(&["/", "/?a=b", "http://h", "HTTP://h/", "/a/%2e%2e?b#c", "http://h:80/a/%2e%2e", "http://h?a/b"][..]),
+        1 => select(&["*", "h:443", "?", "https://h/", "http://", "http:///a"][..]),
     ];
     let header = prop_oneof![
         10 => select(&[

@@ -121,19 +121,27 @@ fn path(target: &str, method: Method) -> Result<String, Status> {
     if target == "*" && method == Method::Options {
         return Ok(target.to_owned());
     }
-    let scheme = target.get(..7);
-    let path = match scheme {
-        Some(scheme) if scheme.eq_ignore_ascii_case("http://") => match target[7..].find('/') {
-            Some(slash) => &target[7 + slash..],
-            None => "/",
-        },
-        _ => target,
+    let is_absolute = target
+        .get(..7)
+        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://"));
+    let target = target.split(['?', '#']).next().unwrap_or_default();
+    let path = match is_absolute {
+        true => after_host(&target[7..])?,
+        false => target,
     };
-    let path = path.split(['?', '#']).next().unwrap_or_default();
     if !path.starts_with('/') {
         return Err(Status::BAD_REQUEST);
     }
     Ok(path.to_owned())
+}
+
+/// What follows a host: a slash if nothing does. Without a host it is no such target (RFC 9110, section 4.2.1).
+fn after_host(target: &str) -> Result<&str, Status> {
+    match target.find('/').unwrap_or(target.len()) {
+        0 => Err(Status::BAD_REQUEST),
+        end if end == target.len() => Ok("/"),
+        slash => Ok(&target[slash..]),
+    }
 }
 
 /// Invariant 2.

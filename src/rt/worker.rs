@@ -1519,3 +1519,57 @@ fn describe(say: &mut dyn FnMut(Option<&str>, u64)) {
         say(task.name(), task.id());
     }
 }
+
+#[cfg(not(loom))]
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::spawn_local;
+    use crate::{Scheduler, SchedulerBuilder};
+    use std::panic::Location;
+    use std::thread;
+
+    /// Who waits for so long waits for ever.
+    const PATIENCE: Duration = Duration::from_secs(600);
+
+    /// Puts up a task, as `spawn` does whose look has missed who lay down in the same moment.
+    fn put_up_unseen(worker: &Worker, f: impl FnOnce() + Send + 'static) {
+        worker.promise(0).unwrap();
+        let birth = Birth::new(None, Location::caller(), 0);
+        // SAFETY: this is the home thread.
+        let task = unsafe { Header::new_at(worker.home, worker.home, birth) };
+        // SAFETY: nobody else knows this header yet.
+        unsafe { task.set_job(f) };
+        worker.home.count_spawned();
+        // SAFETY: this is the home thread.
+        unsafe { worker.home.put_up(task) };
+        worker.home.interrupt_pass();
+        task.release(); // that of a handle
+    }
+
+    fn looks_again(builder: SchedulerBuilder) {
+        let scheduler = builder.workers(2).spin(Duration::ZERO).build().unwrap();
+        scheduler.block_on(|| {
+            let (tell, told) = mpsc::channel();
+            // It is before the other one, so that only the other worker can end its wait, in which no task of this one runs.
+            let blocks = spawn_local(move || told.recv_timeout(PATIENCE).unwrap());
+            with_running(|worker| {
+                while !worker.home.is_anybody_hungry() {
+                    thread::yield_now();
+                }
+                put_up_unseen(worker, move || tell.send(()).unwrap());
+            });
+            blocks.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_worker_looks_for_certain_who_would_take_what_was_put_up_before_its_next_task_goes_on() {
+        looks_again(Scheduler::builder());
+    }
+
+    #[test]
+    fn one_that_is_watched_does_so_too() {
+        looks_again(Scheduler::builder().watchdog(PATIENCE));
+    }
+}

@@ -4,6 +4,7 @@
 //! `tests/histories.rs` draws the bytes and makes those that fail shorter; `arch-tests/fuzz` searches for those that lead to new code.
 
 pub mod crowd;
+pub mod http;
 pub mod lines;
 pub mod queues;
 

@@ -21,6 +21,7 @@ static HISTORY: LazyLock<fn(&[u8])> = LazyLock::new(|| {
         "wheel" => |bytes| wheel_history::run(bytes, |_, _, _| {}),
         "queues" => histories::queues::run,
         "crowd" => histories::crowd::run,
+        "http" => histories::http::run,
         "lines" => histories::lines::run,
         other => panic!("there is no history {other:?}"),
     }
