@@ -46,6 +46,11 @@ impl Info {
         unsafe { self.0.si_addr() as usize }
     }
 
+    #[cfg_attr(not(feature = "stall-backtrace"), allow(dead_code))]
+    pub(super) fn as_system(&self) -> &libc::siginfo_t {
+        &self.0
+    }
+
     /// Whether somebody sent the signal (`kill`, `raise`, `sigqueue`), so that no access failed.
     pub(crate) fn was_sent(&self) -> bool {
         if cfg!(any(target_os = "linux", target_os = "android")) {
@@ -87,6 +92,14 @@ impl Action {
             handler as libc::sighandler_t,
             libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER,
         )
+    }
+
+    /// Runs `handler` on the thread's alternate signal stack, with the signal blocked meanwhile. System calls go on after it, those that
+    /// can: see `signal(7)`.
+    #[cfg_attr(not(feature = "stall-backtrace"), allow(dead_code))]
+    pub(crate) fn restarting(handler: Informed) -> Action {
+        let flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
+        Action::new(handler as libc::sighandler_t, flags)
     }
 
     /// Runs `handler` once, and blocks the signal meanwhile.
