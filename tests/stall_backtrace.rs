@@ -339,6 +339,42 @@ fn who_is_in_the_middle_of_unwinding_is_asked_again_and_again_and_goes_on() {
     ends(|| sampled_often("unwinds", "unwinds_here", unwinds_here));
 }
 
+#[inline(never)]
+fn never_returns(until: &dyn Fn() -> bool, local: &[u8]) -> ! {
+    spins_here(until);
+    resume_unwind(Box::new(local.len()))
+}
+
+/// The call is the last that there is of it: where it would return to is another function's.
+#[inline(never)]
+fn ends_in_a_call(until: &dyn Fn() -> bool) -> ! {
+    let local = black_box([0; 8]);
+    never_returns(until, &local)
+}
+
+#[test]
+fn a_call_that_never_returns_is_told_of_the_function_that_makes_it() {
+    ends(|| {
+        let (scheduler, reports) = Reports::watched(1, || ());
+        let unwinds = named("unwinds").spawn_on(&scheduler, move || {
+            reports.until_seen("unwinds", |until| {
+                let unwound = catch_unwind(AssertUnwindSafe(|| ends_in_a_call(until)));
+                assert!(unwound.is_err());
+            })
+        });
+        scheduler.run().unwrap();
+        let seen = unwinds.unwrap().join().unwrap().to_string();
+        for function in [
+            "spins_here",
+            "never_returns",
+            "ends_in_a_call",
+            "until_seen",
+        ] {
+            assert!(seen.contains(function), "{function}: {seen}");
+        }
+    });
+}
+
 // ---- signals that come at another time ----
 
 fn urgent() -> libc::sigset_t {

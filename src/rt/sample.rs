@@ -96,9 +96,9 @@ impl Turn {
             _mark: mark,
         };
         // Release: the handler that acquires it sees the three above.
-        REQUEST
-            .state
-            .store(asked.number << 3 | ASKED, Ordering::Release);
+        let state = asked.number << 3 | ASKED;
+        let before = REQUEST.state.swap(state, Ordering::Release);
+        debug_assert_eq!(before, IDLE, "the turn is ours");
         ask(thread, REQUEST.token()).is_ok().then_some(asked)
     }
 }
