@@ -4,7 +4,7 @@
 //! 1. Who asks has a *turn*, one at a time in the process. The request is theirs, and what comes of it.
 //! 2. The state of the request decides: who moves it from `ASKED` to `TAKING` writes `taken`, until `TAKEN` or `VAIN`; who asked moves it from there, or from
 //!    `ASKED`, to `IDLE`. It has the number of the request in it, so that a signal that is late finds nothing, or a request that is meant for its thread as well.
-//! 3. The handler does nothing but compare, and copy words of a task's stack. It takes no lock, allocates nothing, reads no thread-local, and walks nothing.
+//! 3. The handler does nothing but compare, and copy words of a task's stack. It takes no lock, allocates nothing, reads no thread-local but `errno`, and walks nothing.
 //!    So it may run in the middle of `malloc`, or of the unwinder, and whatever is on the stack cannot lead it astray.
 //! 4. It copies for the run that was asked for, or not at all: the worker marks its run, and the handler, on the thread of that worker, compares.
 //! 5. A signal that is not ours goes to the handler that was there before.

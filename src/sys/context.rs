@@ -2,7 +2,7 @@
 //!
 //! Everything a handler calls from here is async-signal-safe: no lock, no allocation.
 
-use super::signal::{c_int, Info};
+use super::signal::{c_int, Action, Info, Informed};
 use std::ffi::c_void;
 use std::io;
 use std::mem::size_of;
@@ -57,12 +57,21 @@ pub(crate) fn ask(thread: i32, value: usize) -> io::Result<()> {
     }
 }
 
+impl Action {
+    /// Runs `handler` on the thread's alternate signal stack, with the signal blocked meanwhile. System calls go on after it, those that
+    /// can: see `signal(7)`.
+    pub(crate) fn restarting(handler: Informed) -> Action {
+        let flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
+        Action::new(handler as libc::sighandler_t, flags)
+    }
+}
+
 impl Info {
     /// The value that was sent with the signal, if one was.
     pub(crate) fn value(&self) -> Option<usize> {
-        let info = self.as_system();
+        let was_sent_with_one = self.0.si_code == libc::SI_QUEUE;
         // SAFETY: a signal with that code has this member.
-        (info.si_code == libc::SI_QUEUE).then(|| unsafe { info.si_value() }.sival_ptr as usize)
+        was_sent_with_one.then(|| unsafe { self.0.si_value() }.sival_ptr as usize)
     }
 }
 

@@ -37,18 +37,13 @@ impl Fault {
 
 /// What the kernel says about one signal.
 #[repr(transparent)]
-pub(crate) struct Info(libc::siginfo_t);
+pub(crate) struct Info(pub(super) libc::siginfo_t);
 
 impl Info {
     /// The address whose access failed. Meaningless when the signal [was sent](Info::was_sent).
     pub(crate) fn address(&self) -> usize {
         // SAFETY: a handler of a `Fault` has this member; in a sent one it is other bytes of the same union.
         unsafe { self.0.si_addr() as usize }
-    }
-
-    #[cfg_attr(not(feature = "stall-backtrace"), allow(dead_code))]
-    pub(super) fn as_system(&self) -> &libc::siginfo_t {
-        &self.0
     }
 
     /// Whether somebody sent the signal (`kill`, `raise`, `sigqueue`), so that no access failed.
@@ -92,14 +87,6 @@ impl Action {
             handler as libc::sighandler_t,
             libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER,
         )
-    }
-
-    /// Runs `handler` on the thread's alternate signal stack, with the signal blocked meanwhile. System calls go on after it, those that
-    /// can: see `signal(7)`.
-    #[cfg_attr(not(feature = "stall-backtrace"), allow(dead_code))]
-    pub(crate) fn restarting(handler: Informed) -> Action {
-        let flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
-        Action::new(handler as libc::sighandler_t, flags)
     }
 
     /// Runs `handler` once, and blocks the signal meanwhile.
@@ -200,7 +187,7 @@ impl Action {
         }
     }
 
-    fn new(handler: libc::sighandler_t, flags: c_int) -> Action {
+    pub(super) fn new(handler: libc::sighandler_t, flags: c_int) -> Action {
         // SAFETY: integers and an optional function pointer; all zero is valid.
         let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
         action.sa_sigaction = handler;
