@@ -225,7 +225,13 @@ fn who_watches_keeps_nothing_of_tasks_that_have_ended() {
     /// Of each task: its header is larger. What else is tested beside this takes some as well.
     const BYTES: u64 = 64;
     ends(|| {
-        let (scheduler, _stalls) = watched(1);
+        let (scheduler, stalls) = watched(1);
+        // What is read to show where somebody is stays; the tests beside this show that.
+        let computes = task::Builder::new().name("computes".into());
+        let shows = move || next(&stalls, "computes").to_string();
+        let shown = computes.spawn_on(&scheduler, shows).unwrap();
+        scheduler.run().unwrap();
+        shown.join().unwrap();
         let some = |count: usize| {
             scheduler.block_on(|| (0..count).for_each(|_| spawn(yield_now).join().unwrap()));
             Belongings::now().resident
