@@ -201,7 +201,7 @@
 //! # When something is wrong
 //!
 //! When nothing can ever happen again `run` says so, and names every task with what it waits for. [`Scheduler::dump`] shows where each
-//! task stands, [`watchdog`](SchedulerBuilder::watchdog) tells who keeps others waiting.
+//! task stands, [`watchdog`](SchedulerBuilder::watchdog) tells who keeps others waiting: with the feature `stall-backtrace` also where, while it does.
 //!
 //! # Where to go on
 //!

@@ -432,6 +432,10 @@ impl Builder {
     /// of its worker runs: once while it does, and once more, with a backtrace of where it came to wait, when it does no more.
     /// The report goes to standard error, or to [`on_stall`](Builder::on_stall).
     ///
+    /// With the feature `stall-backtrace` the first report, too, has [a backtrace](Stall::backtrace): of where the task is, whatever it is in the middle of. For that its thread is sent
+    /// a `SIGURG`, once in each stall, for which `build` installs a handler that stays. System calls that are never restarted (`poll`, `epoll_wait`,
+    /// `nanosleep`: see signal(7)) may end with `EINTR` by that, in a task that stalls. The guide's chapter on what is wrong says more.
+    ///
     /// Nobody sights unless this is asked for. A worker that is watched takes some 100 nanoseconds longer to let a task go on, and the
     /// thread looks four times in the time that is allowed.
     ///

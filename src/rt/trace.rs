@@ -1,17 +1,25 @@
-//! Where a task stands: std's backtrace, without the frames that are the library's.
+//! Where a task stands: std's backtrace, without the frames that are the library's. And where one goes on: the like of it.
 //!
 //! 1. std tells no frames, only a text, so frames are told apart by that: each begins with a line of `number: function`.
 //!    If that should change, nothing is left out.
 
+use super::sample::Frames;
 use std::backtrace::Backtrace;
 use std::fmt;
 
 /// Where a task stands, in a [`TaskInfo`](crate::dump::TaskInfo) or a [`Stall`](crate::dump::Stall).
 ///
-/// Its `Display` form begins at the call that suspends, and ends with the function that was spawned; `{:#}` is all that there is, the frames of
-/// the library among it. Function names are looked up when it is first shown, and take debug information to be precise.
+/// Its `Display` form begins at the call that suspends, or of a task that goes on where it computes or blocks, and ends with the function that was spawned;
+/// `{:#}` is all that there is, the frames of the library among it. Function names are looked up when it is first shown, and take debug
+/// information to be precise.
 #[derive(Clone, Copy)]
-pub struct TaskBacktrace<'a>(&'a Backtrace);
+pub struct TaskBacktrace<'a>(Source<'a>);
+
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    Stands(&'a Backtrace),
+    GoesOn(&'a Frames),
+}
 
 /// Frames up to the last one of these come after the call that suspends.
 const INNER: [&str; 2] = ["park", "fiber"];
@@ -20,32 +28,48 @@ const ROOT: &str = "job";
 
 impl<'a> TaskBacktrace<'a> {
     pub(crate) fn new(trace: &'a Backtrace) -> Self {
-        TaskBacktrace(trace)
+        TaskBacktrace(Source::Stands(trace))
     }
 
-    /// As std has it, whole.
-    pub fn as_std(&self) -> &'a Backtrace {
-        self.0
+    /// Of a task that goes on.
+    pub(crate) fn of_frames(frames: &'a Frames) -> Self {
+        TaskBacktrace(Source::GoesOn(frames))
+    }
+
+    /// As std has it, whole. `None` if it was taken while the task went on: std has no way to make one of that.
+    pub fn as_std(&self) -> Option<&'a Backtrace> {
+        match self.0 {
+            Source::Stands(trace) => Some(trace),
+            Source::GoesOn(_) => None,
+        }
     }
 }
 
 impl fmt::Display for TaskBacktrace<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if f.alternate() {
-            return write!(f, "{:#}", self.0);
+        match self.0 {
+            Source::Stands(trace) if f.alternate() => write!(f, "{trace:#}"),
+            Source::Stands(trace) => f.write_str(own_frames(&trace.to_string(), &INNER)),
+            Source::GoesOn(frames) if f.alternate() => f.write_str(frames.text().trim_end()),
+            // What it is in the middle of is never left out.
+            Source::GoesOn(frames) => f.write_str(own_frames(frames.text(), &[])),
         }
-        f.write_str(own_frames(&self.0.to_string()))
     }
 }
 
 impl fmt::Debug for TaskBacktrace<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("TaskBacktrace").field(&self.0).finish()
+        let mut tuple = f.debug_tuple("TaskBacktrace");
+        match &self.0 {
+            Source::Stands(trace) => tuple.field(trace),
+            Source::GoesOn(frames) => tuple.field(frames),
+        };
+        tuple.finish()
     }
 }
 
-/// The frames between those of the library.
-fn own_frames(text: &str) -> &str {
+/// The frames between those of the library, of which the `inner` modules come first.
+fn own_frames<'a>(text: &'a str, inner: &[&str]) -> &'a str {
     let starts: Vec<usize> = starts(text).collect();
     let ends = starts.iter().skip(1).copied().chain([text.len()]);
     let frames: Vec<&str> = starts
@@ -55,7 +79,7 @@ fn own_frames(text: &str) -> &str {
         .collect();
     let root = frames.iter().position(|frame| is_of(frame, ROOT));
     let root = root.unwrap_or(frames.len());
-    let is_inner = |frame: &&str| INNER.iter().any(|module| is_of(frame, module));
+    let is_inner = |frame: &&str| inner.iter().any(|module| is_of(frame, module));
     let first = frames[..root].iter().rposition(is_inner);
     let first = first.map_or(0, |inner| inner + 1);
     let start = starts.get(first).copied().unwrap_or(0);
@@ -106,11 +130,17 @@ mod tests {
 
     #[test]
     fn frames_below_the_wait_and_above_the_spawned_function_are_left_out() {
-        let lines: Vec<_> = own_frames(WHOLE).lines().collect();
+        let lines: Vec<_> = own_frames(WHOLE, &INNER).lines().collect();
         assert_eq!(lines[0], "   4: multitask::task::parking::park");
         assert_eq!(lines[2], "   5: program::waits: here");
         assert_eq!(lines[4], "             at /program/main.rs:7:9");
         assert_eq!(lines.len(), 5);
+    }
+
+    #[test]
+    fn of_a_task_that_goes_on_the_innermost_frames_are_not_left_out() {
+        let lines: Vec<_> = own_frames(WHOLE, &[]).lines().collect();
+        assert!(lines[0].contains("force_capture") && lines[lines.len() - 1].contains("main.rs"));
     }
 
     #[test]
@@ -123,7 +153,7 @@ mod tests {
    3: main\n             at ./src/main.rs:7:9
    4: run<fn()>\n             at ./{folder}job.rs:114:18\n"
         );
-        let lines: Vec<_> = own_frames(&text).lines().collect();
+        let lines: Vec<_> = own_frames(&text, &INNER).lines().collect();
         assert_eq!((lines[0], lines[2]), ("   2: park", "   3: main"));
         assert_eq!(lines.len(), 4);
     }
@@ -131,7 +161,7 @@ mod tests {
     #[test]
     fn of_a_text_without_our_names_nothing_is_left_out() {
         for text in ["", "disabled backtrace", "   0: <unknown>\n   1: <unknown>"] {
-            assert_eq!(own_frames(text), text);
+            assert_eq!(own_frames(text, &INNER), text);
         }
     }
 }

@@ -6,11 +6,12 @@
 //! 2. A run holds a reference to its task, so its name and place may be read by whoever holds the lock. The worker takes it
 //!    back when the run is over.
 //! 3. Reports are made by the thread that looks on, with nothing locked. While it waits it counts as idle: it wakes nobody.
-//! 4. Where the task computes cannot be seen from another thread (see the rationale, 98). Where it comes to wait when that is over is
-//!    shown by itself, as for a dump.
+//! 4. Where the task goes on is seen with the feature `stall-backtrace` only: its thread is interrupted for that (`sample`; see the rationale, 107). The signal
+//!    is sent under the lock that ends a run, and so to a thread that is there. Where it comes to wait when that is over is shown by itself, as for a dump.
 
 use super::header::{title, Header};
 use super::home::idle;
+use super::sample::{self, Frames, Mark};
 use super::trace::TaskBacktrace;
 use crate::error::report;
 use crate::sys::thread::unpin;
@@ -36,8 +37,15 @@ pub struct Stall {
     place: &'static Location<'static>,
     worker: usize,
     lasted: Duration,
-    over: bool,
-    trace: Option<Arc<Backtrace>>,
+    state: State,
+}
+
+/// What the task does by now, and where.
+#[derive(Clone, Debug)]
+enum State {
+    GoesOn(Option<Arc<Frames>>),
+    Waits(Arc<Backtrace>),
+    Ended,
 }
 
 impl Stall {
@@ -64,12 +72,21 @@ impl Stall {
 
     /// Whether it has come to its end: the task waits, or has ended.
     pub fn is_over(&self) -> bool {
-        self.over
+        !matches!(self.state, State::GoesOn(_))
     }
 
-    /// Where the task came to wait; `None` as long as it goes on, and if it has ended.
+    /// Where the task came to wait; or, as long as it goes on, where it computes or blocks.
+    ///
+    /// `None` if it has ended. And as long as it goes on: without the feature `stall-backtrace`; on other systems than Linux, and other processors than x86_64
+    /// and aarch64; if its thread has not answered within a tenth of a second, since it has no processor or blocks `SIGURG`, or since somebody else
+    /// handles that signal by now; and if it was in a handler of its own, on another stack. The last 256 KiB of the stack are seen, and 128 calls in them; if the task
+    /// runs another scheduler, those on the innermost stack. Code without unwind tables, such as a JIT compiler's, ends it.
     pub fn backtrace(&self) -> Option<TaskBacktrace<'_>> {
-        self.trace.as_deref().map(TaskBacktrace::new)
+        match &self.state {
+            State::GoesOn(frames) => frames.as_deref().map(TaskBacktrace::of_frames),
+            State::Waits(trace) => Some(TaskBacktrace::new(trace)),
+            State::Ended => None,
+        }
     }
 }
 
@@ -77,17 +94,17 @@ impl fmt::Display for Stall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let title = title(self.name(), self.number);
         let (place, worker, lasted) = (self.place, self.worker, self.lasted);
-        let keeps = match (self.over, &self.trace) {
-            (false, _) => "keeps",
-            (true, None) => "has ended and kept",
-            (true, Some(_)) => "waits at last and kept",
+        let (keeps, here) = match self.state {
+            State::GoesOn(_) => ("keeps", "it is here"),
+            State::Waits(_) => ("waits at last and kept", "it waits here"),
+            State::Ended => ("has ended and kept", ""),
         };
         write!(
             f,
             "{title}, spawned at {place}, {keeps} worker {worker} from all others for {lasted:.3?}"
         )?;
         match self.backtrace() {
-            Some(backtrace) => write!(f, "; it waits here:\n{backtrace}"),
+            Some(backtrace) => write!(f, "; {here}:\n{backtrace}"),
             None => Ok(()),
         }
     }
@@ -117,7 +134,11 @@ impl fmt::Debug for Hook {
 
 /// What is seen of a worker.
 #[derive(Default)]
-pub(super) struct Sight(Mutex<Seen>);
+pub(super) struct Sight {
+    seen: Mutex<Seen>,
+    /// The same run, for a signal.
+    mark: Mark,
+}
 
 #[derive(Default)]
 struct Seen {
@@ -139,10 +160,12 @@ impl Sight {
         let mut seen = self.seen();
         seen.run += 1;
         seen.task = Some(task.retain());
+        self.mark.begin(seen.run);
     }
 
     /// It is over. If that was a stall, `trace` says where the task stands.
     pub(super) fn end(&self, trace: impl FnOnce(&'static Header) -> Option<Arc<Backtrace>>) {
+        self.mark.end();
         let mut seen = self.seen();
         let (task, told, first) = (seen.task.take(), seen.told.take(), seen.first);
         drop(seen);
@@ -150,8 +173,7 @@ impl Sight {
         if let (Some(stall), Some((_, since))) = (told, first) {
             let over = Stall {
                 lasted: since.elapsed(),
-                over: true,
-                trace: trace(task),
+                state: trace(task).map_or(State::Ended, State::Waits),
                 ..stall
             };
             self.seen().over.push(over);
@@ -179,8 +201,7 @@ impl Sight {
                 place: task.place(),
                 worker,
                 lasted,
-                over: false,
-                trace: None,
+                state: State::GoesOn(None),
             };
             seen.told = Some(stall.clone());
             stalls.push(stall);
@@ -188,8 +209,19 @@ impl Sight {
         stalls
     }
 
+    /// Where the task is that was told of, if it still goes on; blocks for a little while.
+    fn sample(&self) -> Option<Frames> {
+        let turn = sample::turn();
+        let seen = self.seen();
+        seen.told.as_ref()?;
+        // Under the lock: its run cannot end now, nor its thread.
+        let asked = turn.ask(&self.mark, seen.run)?;
+        drop(seen);
+        asked.frames()
+    }
+
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -212,6 +244,7 @@ impl Watchdog {
         allowed: Duration,
         hook: Hook,
     ) -> io::Result<Self> {
+        sample::prepare();
         let lookout = Arc::new(Lookout {
             sights,
             allowed,
@@ -249,8 +282,12 @@ impl Lookout {
 
     fn tell(&self) {
         for (worker, sight) in self.sights.iter().enumerate() {
-            let stalls = sight.look(worker, self.allowed);
-            stalls.iter().for_each(|stall| (self.hook.0)(stall));
+            for mut stall in sight.look(worker, self.allowed) {
+                if let State::GoesOn(frames) = &mut stall.state {
+                    *frames = sight.sample().map(Arc::new);
+                }
+                (self.hook.0)(&stall);
+            }
         }
     }
 

@@ -28,9 +28,25 @@ pub(crate) mod beyond;
 #[path = "portable.rs"]
 pub(crate) mod beyond;
 pub(crate) mod clock;
+#[cfg(all(
+    feature = "stall-backtrace",
+    target_os = "linux",
+    target_pointer_width = "64",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(multitask_portable)
+))]
+pub(crate) mod context;
 pub(crate) mod fd;
 pub(crate) mod file;
 pub(crate) mod mem;
+#[cfg(all(
+    feature = "stall-backtrace",
+    target_os = "linux",
+    target_pointer_width = "64",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(multitask_portable)
+))]
+pub(crate) mod objects;
 pub(crate) mod process;
 pub(crate) mod signal;
 pub(crate) mod socket;

@@ -37,7 +37,7 @@ impl Fault {
 
 /// What the kernel says about one signal.
 #[repr(transparent)]
-pub(crate) struct Info(libc::siginfo_t);
+pub(crate) struct Info(pub(super) libc::siginfo_t);
 
 impl Info {
     /// The address whose access failed. Meaningless when the signal [was sent](Info::was_sent).
@@ -187,7 +187,7 @@ impl Action {
         }
     }
 
-    fn new(handler: libc::sighandler_t, flags: c_int) -> Action {
+    pub(super) fn new(handler: libc::sighandler_t, flags: c_int) -> Action {
         // SAFETY: integers and an optional function pointer; all zero is valid.
         let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
         action.sa_sigaction = handler;
