@@ -5,7 +5,7 @@
 //! 2. `running` links the members that have begun. Their links lie in their own frames, and are taken out before these go.
 
 use super::current::Task;
-use super::join::{JoinHandle, JoinTimeoutError};
+use super::join::{CancelHandle, JoinHandle, JoinTimeoutError};
 use super::spawn::{expect_spawned, spawn_here_unchecked, unnamed, Builder};
 use crate::base::list::{Linked, Links, List};
 use crate::base::lock::Lock;
@@ -446,6 +446,11 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// Asks the task to end. As [`JoinHandle::cancel`].
     pub fn cancel(&self) {
         self.handle.cancel();
+    }
+
+    /// For somebody else who may end the task. As [`JoinHandle::cancel_handle`].
+    pub fn cancel_handle(&self) -> CancelHandle {
+        self.handle.cancel_handle()
     }
 }
 
