@@ -162,6 +162,21 @@ impl<'scope> Scope<'scope, '_> {
         expect_spawned(self.add(birth, || Some(f())))
     }
 
+    /// As [`spawn_local`](Scope::spawn_local), with what `builder` says.
+    #[track_caller]
+    pub(crate) fn spawn_local_with<F, T>(
+        &'scope self,
+        builder: Builder,
+        f: F,
+    ) -> ScopedJoinHandle<'scope, T>
+    where
+        F: FnOnce() -> T + 'scope,
+        T: 'scope,
+    {
+        let birth = builder.birth(Location::caller());
+        expect_spawned(birth.and_then(|birth| self.add(birth, || Some(f()))))
+    }
+
     /// Cancels all tasks of the scope, and those that are spawned from now on; the caller itself goes on.
     ///
     /// ```
