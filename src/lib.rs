@@ -46,7 +46,8 @@
 //!
 //! A panic ends its task, and comes out of `join`. Dropping the handle detaches the task. All calls of this crate work on plain
 //! threads as well, `main` among them: they block the thread, which runs the tasks that it has spawned meanwhile. A program that
-//! is all tasks makes a [`Scheduler`], and calls its [`run`](Scheduler::run) or [`block_on`](Scheduler::block_on).
+//! is all tasks makes a [`Scheduler`], and calls its [`run`](Scheduler::run) or [`block_on`](Scheduler::block_on). What `main` itself
+//! starts on that one it starts by [`Scheduler::spawn`]: its own `spawn` is for tasks that run when there is no other.
 //!
 //! ## Tasks talk through channels, and share behind locks
 //!
@@ -215,6 +216,14 @@
 //! | children and signals | [`process`], [`signal`] |
 //! | futures and async runtimes | [`future`] |
 //! | seeing what goes on | [`dump`], [`Metrics`]; spans and logs: the module `trace`, with the feature `tracing` |
+//! | testing your program | the module `testing`, with the feature of that name |
+//!
+//! | feature | off unless asked for |
+//! |---|---|
+//! | `testing` | a scheduler for tests: its clock leaps when all tasks wait, and a seed repeats the order in which they run |
+//! | `tracing` | a span of the crate `tracing` round each task |
+//! | `tokio` | `future::tokio`: futures of crates that want tokio's runtime round them |
+//! | `futures-io` | `AsyncRead` and `AsyncWrite` of streams and pipes |
 //!
 //! The guide in `docs/guide` has a chapter for each, a chat server from beginning to end, and tables for those who come from
 //! threads, from other coroutines, or from `async`. Its Rust is compiled and run with the tests.

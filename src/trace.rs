@@ -9,8 +9,8 @@
 //! | `task.name` | its name, if it has one |
 //! | `loc.file`, `loc.line`, `loc.col` | where it was spawned |
 //!
-//! Its parent is the span that was current there. It is entered when the task goes on, exited when the task suspends, and closed
-//! when it has ended, however that was. So what a task logs is in its span, and the time that is spent in the span is the time that the task ran.
+//! Its parent is the span that was current there; or, if that is none but the spawning task's own, the parent of that. It is entered
+//! when the task goes on, exited when the task suspends, and closed when it has ended, however that was. So what a task logs is in its span, and the time that is spent in the span is the time that the task ran.
 //!
 //! What a task enters itself goes with it: by `#[instrument]`, [`Span::enter`], [`Span::in_scope`]. It is exited while the task waits and
 //! entered again after, and no other task of the thread is seen in it.

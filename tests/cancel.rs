@@ -247,6 +247,44 @@ fn a_task_is_cancelled_from_another_thread_while_its_scheduler_sleeps() {
 }
 
 #[test]
+fn a_task_is_cancelled_by_somebody_else_than_the_one_who_joins_it() {
+    ends(|| {
+        let remote = Remote::start();
+        let handle = remote.handle.spawn(task::park);
+        let (one, another) = (handle.cancel_handle(), handle.cancel_handle());
+        assert_eq!(one.task().id(), handle.task().id());
+        let joins = remote.handle.spawn(move || handle.join());
+        assert!(!one.is_finished());
+        thread::spawn(move || one.cancel()).join().unwrap();
+        assert!(joins.join().unwrap().unwrap_err().is_cancelled());
+        assert!(another.is_finished());
+        remote.stop();
+        another.cancel(); // the task and its scheduler are gone
+        assert!(another.clone().is_finished());
+    });
+}
+
+#[test]
+fn a_cancel_handle_that_is_dropped_leaves_the_task_alone() {
+    ends(|| {
+        let scheduler = scheduler();
+        let handle = scheduler.spawn(|| {
+            task::scope(|scope| {
+                let one = scope.spawn(yield_now);
+                let other = scope.spawn(task::park);
+                drop(one.cancel_handle());
+                other.cancel_handle().cancel();
+                (one.join(), other.join())
+            })
+        });
+        drop(handle.cancel_handle());
+        scheduler.run().unwrap();
+        let (one, other) = handle.join().unwrap();
+        assert!(one.is_ok() && other.unwrap_err().is_cancelled());
+    });
+}
+
+#[test]
 fn a_task_that_spins_is_cancelled_at_a_yield_from_another_thread() {
     ends(|| {
         let remote = Remote::start();

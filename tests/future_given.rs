@@ -37,7 +37,8 @@ async fn all_that_a_task_gives(handle: multitask::Handle) -> i32 {
         answers.iter().sum::<i32>()
     });
     event.wait_async().await;
-    let mut sum = 0;
+    (&*event).await; // the same
+    let mut sum = (&mut receiver).await.unwrap();
     while let Ok(n) = receiver.recv_async().await {
         sum += n;
         if n == 9 {

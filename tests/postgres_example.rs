@@ -87,6 +87,40 @@ fn connections_that_the_server_ends_in_the_middle_are_replaced_and_no_transfer_i
     assert_eq!(postgres.tells("select count(*) from transfers"), "2000");
 }
 
+/// The driver as it comes, on sockets and timers of tokio.
+#[cfg(feature = "tokio")]
+#[test]
+fn the_driver_on_sockets_of_tokio_answers_tasks_that_share_a_connection() {
+    use multitask::{future, Scheduler};
+    use std::sync::Arc;
+    use tokio_postgres::{connect, NoTls};
+
+    let Some(postgres) = Postgres::start() else {
+        return;
+    };
+    let config = format!(
+        "host=127.0.0.1 port={} user=postgres dbname=postgres",
+        postgres.port
+    );
+    Scheduler::new().unwrap().block_on(|| {
+        let (client, connection) = future::tokio::block_on(connect(&config, NoTls)).unwrap();
+        let connection = multitask::spawn(|| future::tokio::block_on(connection));
+        let client = Arc::new(client);
+        let square = |n: i32| {
+            let client = client.clone();
+            multitask::spawn(move || {
+                let asks = async { client.query_one("select $1::int * $1", &[&n]).await };
+                future::tokio::block_on(asks).unwrap().get::<_, i32>(0)
+            })
+        };
+        let tasks: Vec<_> = (0..100).map(square).collect();
+        let squares = tasks.into_iter().map(|task| task.join().unwrap());
+        assert!(squares.eq((0..100).map(|n| n * n)));
+        drop(client);
+        connection.join().unwrap().unwrap();
+    });
+}
+
 #[test]
 fn a_server_that_is_not_there_is_an_error_in_words() {
     let options = ["host=/nowhere user=app dbname=postgres"];

@@ -8,10 +8,11 @@ mod common;
 
 use common::sockets::watch;
 use common::{scheduler, Drops, OnDrop};
+use multitask::dump::TaskInfo;
 use multitask::net::{Incident, Server, ServerHandle, ServerReport, TcpListener, TcpStream};
 use multitask::os::unix::net::{UnixListener, UnixStream};
 use multitask::sync::Barrier;
-use multitask::{sleep, spawn, task, timeout, yield_now, Cancelled, Timeout};
+use multitask::{sleep, spawn, task, timeout, yield_now, Cancelled, Handle, Timeout};
 use std::error::Error;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{self, Shutdown, SocketAddr};
@@ -43,6 +44,34 @@ fn all_connections_are_served_beside_each_other() {
     let report = running.stop(LONG);
     assert_eq!((report.finished, report.cancelled), (CLIENTS as u64, 0));
     assert_eq!((report.failed, report.panicked), (0, 0));
+}
+
+#[test]
+fn a_dump_says_which_task_accepts_and_where_serve_was_called() {
+    let _watch = watch();
+    scheduler().block_on(|| {
+        let server = Server::bind("127.0.0.1:0").unwrap();
+        let handle = server.handle();
+        let called = line!() + 1;
+        let serving = spawn(move || server.serve(|_, _| ()));
+        let tasks = Handle::current().unwrap();
+        let acceptors = loop {
+            yield_now();
+            let dump = tasks.dump();
+            let is_acceptor = |task: &&TaskInfo| task.name() == Some("acceptor");
+            let places = dump.tasks().iter().filter(is_acceptor);
+            let places: Vec<_> = places.map(|task| task.spawned_at().to_string()).collect();
+            if places.len() == tasks.workers() {
+                break places;
+            }
+        };
+        for place in acceptors {
+            let here = format!("{}:{called}:", file!());
+            assert!(place.starts_with(&here), "{place}");
+        }
+        handle.stop(LONG);
+        serving.join().unwrap().unwrap();
+    });
 }
 
 #[test]

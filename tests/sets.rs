@@ -137,6 +137,29 @@ fn a_time_limit_of_a_join_leaves_the_tasks_in_the_set() {
 }
 
 #[test]
+fn one_task_of_a_set_is_cancelled_and_the_others_go_on() {
+    scheduler().block_on(|| {
+        let mut set = JoinSet::new();
+        let [one, two, three] = [1, 2, 3].map(|n| {
+            set.spawn(move || {
+                while n == 2 {
+                    task::park();
+                }
+                n
+            })
+        });
+        assert!(set.cancel(two));
+        let mut ended = Vec::new();
+        while let Some((id, result)) = set.join_next_with_id() {
+            ended.push((id, result.ok()));
+        }
+        ended.sort();
+        assert_eq!(ended, [(one, Some(1)), (two, None), (three, Some(3))]);
+        assert!(!set.cancel(one), "it is not in the set any more");
+    });
+}
+
+#[test]
 fn dropping_a_set_cancels_its_tasks_and_detaching_does_not() {
     let scheduler = scheduler();
     let (cancelled, done) = (Drops::default(), Drops::default());

@@ -238,6 +238,48 @@ fn a_task_is_within_the_span_that_it_was_spawned_in_and_not_within_that_of_its_r
 }
 
 #[test]
+fn a_task_that_is_spawned_in_nothing_but_a_task_s_span_stands_beside_it() {
+    let log = recorded(|scheduler| {
+        info_span!("outside").in_scope(|| {
+            named("parent")
+                .spawn_on(scheduler, || {
+                    let child = named("child").spawn(|| {
+                        let grandchild = named("grandchild").spawn(|| info!("who am I?"));
+                        yield_now(); // it keeps its place over a wait
+                        let other = info_span!("inner")
+                            .in_scope(|| named("other").spawn(|| info!("and who am I?")));
+                        grandchild.unwrap().join().unwrap();
+                        other.unwrap().join().unwrap();
+                    });
+                    child.unwrap().join().unwrap();
+                })
+                .unwrap();
+        });
+    });
+    assert_eq!(log.where_said("who am I?"), ["outside > grandchild"]);
+    let other = "outside > child > inner > other";
+    assert_eq!(log.where_said("and who am I?"), [other]);
+    log.is_over();
+}
+
+#[test]
+fn tasks_that_each_spawn_the_next_one_keep_no_span_open() {
+    fn next(recorder: Recorder, left: usize) {
+        let open = recorder.log().open.len();
+        assert!(open <= 2, "{open} spans are open");
+        if left > 0 {
+            spawn(move || next(recorder, left - 1));
+        }
+    }
+    let log = recorded_and_seen(|scheduler, recorder| {
+        scheduler.spawn(|| next(recorder, 1000));
+        scheduler.run().unwrap();
+        assert_eq!(scheduler.metrics().panicked, 0);
+    });
+    log.is_over();
+}
+
+#[test]
 fn whatever_ends_a_task_its_spans_are_left_and_closed() {
     struct Says(&'static str);
     impl Drop for Says {
@@ -757,6 +799,6 @@ fn a_task_spawned_in_a_task_with_a_local_has_both_its_value_and_a_span() {
             child.unwrap().join().unwrap();
         });
     });
-    assert_eq!(log.where_said("heir of 7"), ["task > heir"]);
+    assert_eq!(log.where_said("heir of 7"), ["heir"]);
     log.is_over();
 }

@@ -1,14 +1,10 @@
-//! Owns the numbers of the server, and the page of them that Prometheus reads (text format 0.0.4).
-//!
-//! 1. What is counted only grows, and its name ends with `_total`. A gauge goes up and down.
+//! Owns the numbers of the server, and which of them Prometheus reads.
 
+use super::prometheus::{Page, COUNTER, GAUGE};
 use super::status::Status;
 use super::Service;
 use multitask::Handle;
-use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// What the connections count.
 #[derive(Default)]
@@ -76,81 +72,5 @@ pub fn page(service: &Service) -> String {
     if let Some(tasks) = Handle::current() {
         page.scheduler(&tasks);
     }
-    page.0
-}
-
-const COUNTER: &str = "counter";
-const GAUGE: &str = "gauge";
-
-#[derive(Default)]
-struct Page(String);
-
-impl Page {
-    fn family(&mut self, kind: &str, name: &str, help: &str, samples: &[(&str, u64)]) {
-        // Writing to a `String` does not fail.
-        let mut line = |line: std::fmt::Arguments| _ = self.0.write_fmt(line);
-        line(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
-        for (labels, value) in samples {
-            line(format_args!("{name}{labels} {value}\n"));
-        }
-    }
-
-    fn scheduler(&mut self, tasks: &Handle) {
-        let metrics = tasks.metrics();
-        let (workers, asleep) = (metrics.workers as u64, metrics.asleep as u64);
-        for (kind, name, help, value) in [
-            (GAUGE, "workers", "Threads that run tasks.", workers),
-            (GAUGE, "workers_asleep", "Of these, asleep.", asleep),
-            (
-                COUNTER,
-                "tasks_spawned_total",
-                "Tasks that were spawned.",
-                metrics.spawned,
-            ),
-            (
-                COUNTER,
-                "tasks_ended_total",
-                "Tasks that have ended.",
-                metrics.ended,
-            ),
-            (
-                COUNTER,
-                "tasks_panicked_total",
-                "Of these, by a panic.",
-                metrics.panicked,
-            ),
-            (
-                COUNTER,
-                "tasks_cancelled_total",
-                "Of these, cancelled.",
-                metrics.cancelled,
-            ),
-            (
-                GAUGE,
-                "tasks_live",
-                "Tasks that have not ended.",
-                metrics.live,
-            ),
-            (
-                GAUGE,
-                "tasks_suspended",
-                "Of these, with a stack of their own.",
-                metrics.suspended,
-            ),
-            (
-                COUNTER,
-                "tasks_stolen_total",
-                "Tasks that a worker took from another.",
-                metrics.stolen,
-            ),
-            (
-                COUNTER,
-                "worker_wakeups_total",
-                "Times that a worker was woken by another thread.",
-                metrics.rings,
-            ),
-        ] {
-            self.family(kind, &format!("multitask_{name}"), help, &[("", value)]);
-        }
-    }
+    page.text
 }

@@ -5,7 +5,7 @@
 //! | `options`, `limits` | what it is told, and what it allows |
 //! | `connection` | one connection, from request to request |
 //! | `intake` over `request`, `body` | what the bytes mean: no sockets, no tasks |
-//! | `routes`, `files`, `tasks`, `metrics`, `response`, `status` | what is answered |
+//! | `routes`, `files`, `tasks`, `metrics`, `prometheus`, `response`, `status` | what is answered |
 //! | `guests` | who is connected, for when the server stops |
 //!
 //! Each connection is a task that reads, thinks and writes as a thread would. How long it may do so is said by a time limit
@@ -19,6 +19,7 @@ pub mod intake;
 mod limits;
 mod metrics;
 mod options;
+mod prometheus;
 pub mod request;
 mod response;
 mod routes;

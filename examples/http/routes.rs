@@ -2,6 +2,7 @@
 
 use super::files::{Files, Found, Opened};
 use super::metrics;
+use super::prometheus;
 use super::request::{Head, Method};
 use super::response::{Content, Response};
 use super::status::Status;
@@ -70,7 +71,8 @@ pub fn answer(
         }
         Route::Metrics => {
             let page = metrics::page(service).into_bytes();
-            let response = Response::new(Status::OK, metrics::CONTENT_TYPE, Content::Bytes(page));
+            let response =
+                Response::new(Status::OK, prometheus::CONTENT_TYPE, Content::Bytes(page));
             response.with("Cache-Control", "no-store")
         }
         // Not as what it came: a page of somebody else's would be ours.

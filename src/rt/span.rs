@@ -12,6 +12,8 @@
 //! 3. When a task stands still, all that it has entered is exited, down to the *ground*: what was current before it went on. That
 //!    takes a subscriber that tells what is current, as those over the registry of `tracing-subscriber` do. Of one that does not, the span of the
 //!    task is exited, and what it has entered through `trace::in_scope`.
+//! 4. A task that is spawned in nothing but the span of a task has what is round that one round its own: it stands beside it. Tasks that each
+//!    spawn the next one and end would else keep all of their spans open, each within the one before.
 
 use std::cell::Cell;
 use std::mem;
@@ -24,6 +26,8 @@ use tracing::{dispatcher, info_span, Dispatch, Span};
 
 /// So many spans of a task are exited at the most: a subscriber may tell of one that cannot be exited.
 const MANY: usize = 1000;
+/// Of the span of a task.
+const TARGET: &str = "multitask::task";
 
 /// A task has, or had, a record.
 static IN_USE: AtomicBool = AtomicBool::new(false);
@@ -33,6 +37,8 @@ thread_local! {
     static ENDED: Cell<bool> = const { Cell::new(false) };
     /// What the task that runs here has entered through `trace::in_scope`, first to last.
     static KEPT: Cell<Vec<Span>> = const { Cell::new(Vec::new()) };
+    /// The span of the task that runs here.
+    static OWN: Cell<Option<Own>> = const { Cell::new(None) };
 }
 
 /// Whether a task that is ready may have a record.
@@ -63,6 +69,15 @@ struct Record {
     standing: Vec<Id>,
     /// See `KEPT`.
     kept: Vec<Span>,
+    /// See `OWN`.
+    own: Option<Own>,
+}
+
+/// A task's span, as those see it that are spawned in it.
+struct Own {
+    id: Id,
+    /// In what it is, if that is known.
+    within: Span,
 }
 
 impl Spans {
@@ -118,19 +133,31 @@ impl Record {
         name: Option<&str>,
         place: &'static Location<'static>,
     ) -> Box<Self> {
-        let span = info_span!(
-            target: "multitask::task",
-            "task",
-            task.id = task,
-            task.name = name,
-            loc.file = place.file(),
-            loc.line = place.line(),
-            loc.col = place.column(),
-        );
+        macro_rules! span {
+            ($($parent:tt)*) => {
+                info_span!(
+                    target: TARGET,
+                    $($parent)*
+                    "task",
+                    task.id = task,
+                    task.name = name,
+                    loc.file = place.file(),
+                    loc.line = place.line(),
+                    loc.col = place.column(),
+                )
+            };
+        }
+        let current = Span::current();
+        let (span, within) = match around(&current) {
+            Some(within) => (span!(parent: within.id(),), within),
+            // A subscriber that does not tell what is current may know it.
+            None => (span!(), current),
+        };
         Box::new(Record {
             task,
             dispatch,
             standing: span.id().into_iter().collect(),
+            own: span.id().map(|id| Own { id, within }),
             span,
             kept: Vec::new(),
         })
@@ -185,15 +212,30 @@ impl Record {
             dispatch,
             span,
             kept,
+            own,
             ..
         } = self;
         for kept in kept {
             quietly(|| drop(kept));
         }
         quietly(|| drop(span));
+        quietly(|| drop(own));
         // The subscriber may go with it.
         quietly(|| drop(dispatch));
     }
+}
+
+/// What is round the span of the task that runs here, if that span is the `current` one: see 4.
+fn around(current: &Span) -> Option<Span> {
+    // By its target, as there may be several subscribers, with numbers of their own.
+    if current.metadata()?.target() != TARGET {
+        return None;
+    }
+    let own = exchange_own(None)?;
+    let is_current = current.id().as_ref() == Some(&own.id);
+    let within = is_current.then(|| quietly(|| own.within.clone())).flatten();
+    exchange_own(Some(own));
+    within
 }
 
 /// Calls a subscriber; `None` if it panics.
@@ -217,8 +259,8 @@ pub(super) struct Run {
     record: Option<Box<Record>>,
     /// See 3.
     ground: Option<Id>,
-    /// Of whoever runs the loop: `ENDED` and `KEPT`.
-    below: (bool, Vec<Span>),
+    /// Of whoever runs the loop: `ENDED`, `KEPT` and `OWN`.
+    below: (bool, Vec<Span>, Option<Own>),
 }
 
 impl Run {
@@ -230,12 +272,14 @@ impl Run {
             record.enter_all();
             mem::take(&mut record.kept)
         });
+        let own = record.as_mut().and_then(|record| record.own.take());
         Run {
             record,
             ground: ground.flatten(),
             below: (
                 ENDED.replace(false),
                 exchange_kept(kept.unwrap_or_default()),
+                exchange_own(own),
             ),
         }
     }
@@ -244,10 +288,11 @@ impl Run {
     pub(super) fn end<'a>(self, spans: impl FnOnce() -> Option<&'a Spans>) {
         let has_ended = ENDED.replace(self.below.0);
         let kept = exchange_kept(self.below.1);
+        let own = exchange_own(self.below.2);
         let Some(mut record) = self.record else {
             return;
         };
-        record.kept = kept;
+        (record.kept, record.own) = (kept, own);
         record.exit_all(self.ground.as_ref());
         // The header of a task that has ended may be another's by now.
         match if has_ended { None } else { spans() } {
@@ -262,6 +307,11 @@ fn exchange_kept(kept: Vec<Span>) -> Vec<Span> {
     // In the last moments of a thread nobody keeps any.
     let exchanged = KEPT.try_with(|cell| cell.replace(kept));
     exchanged.unwrap_or_default()
+}
+
+/// As `exchange_kept`.
+fn exchange_own(own: Option<Own>) -> Option<Own> {
+    OWN.try_with(|cell| cell.replace(own)).unwrap_or_default()
 }
 
 // ---- for the task that runs ----

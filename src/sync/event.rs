@@ -16,7 +16,7 @@ use crate::rt::pledge::Wakers;
 use crate::rt::waiter::{Node, WaitList};
 use std::cell::UnsafeCell;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -249,6 +249,25 @@ unsafe impl Arm for Standing<'_> {
         });
         *place = None;
         was_told
+    }
+}
+
+/// Awaited as it is, by reference: as [`wait_async`](Event::wait_async).
+///
+/// ```
+/// use multitask::{future, sync::Event};
+///
+/// let event = Event::new();
+/// event.set();
+/// future::block_on(&event);
+/// future::block_on(async { (&event).await });
+/// ```
+impl<'a> IntoFuture for &'a Event {
+    type Output = ();
+    type IntoFuture = EventFuture<'a>;
+
+    fn into_future(self) -> EventFuture<'a> {
+        self.wait_async()
     }
 }
 

@@ -38,7 +38,7 @@ use crate::base::shared::{AtomicUsize, Ordering};
 use crate::rt::choice::{Arm, Bound, Receive, Transmit};
 use crate::rt::header::Why;
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, IntoFuture};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -386,6 +386,24 @@ impl<T> Drop for Sender<T> {
         if self.shared.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.shared.channel.close();
         }
+    }
+}
+
+/// Awaited as it is, by reference: as [`recv_async`](Receiver::recv_async).
+///
+/// ```
+/// use multitask::{future, spawn, sync::mpmc};
+///
+/// let (sender, receiver) = mpmc::channel();
+/// spawn(move || sender.send("from a task").unwrap());
+/// assert_eq!(future::block_on(&receiver), Ok("from a task"));
+/// ```
+impl<'a, T> IntoFuture for &'a Receiver<T> {
+    type Output = Result<T, RecvError>;
+    type IntoFuture = RecvFuture<'a, T>;
+
+    fn into_future(self) -> RecvFuture<'a, T> {
+        self.recv_async()
     }
 }
 

@@ -23,6 +23,7 @@ use crate::rt::choice::{Arm, Receive, Transmit};
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
+use std::future::IntoFuture;
 use std::marker::PhantomData;
 use std::panic::RefUnwindSafe;
 use std::time::{Duration, Instant};
@@ -297,6 +298,24 @@ impl<T> Clone for SyncSender<T> {
         SyncSender {
             inner: self.inner.clone(),
         }
+    }
+}
+
+/// Awaited as it is, by reference: as [`recv_async`](Receiver::recv_async).
+///
+/// ```
+/// use multitask::{future, spawn, sync::mpsc};
+///
+/// let (sender, mut receiver) = mpsc::channel();
+/// spawn(move || sender.send("from a task").unwrap());
+/// assert_eq!(future::block_on(&mut receiver), Ok("from a task"));
+/// ```
+impl<'a, T> IntoFuture for &'a mut Receiver<T> {
+    type Output = Result<T, RecvError>;
+    type IntoFuture = RecvFuture<'a, T>;
+
+    fn into_future(self) -> RecvFuture<'a, T> {
+        self.recv_async()
     }
 }
 

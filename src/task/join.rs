@@ -1,4 +1,4 @@
-//! [`JoinHandle`]: waiting for a task's result, cancelling it.
+//! [`JoinHandle`]: waiting for a task's result, cancelling it. [`CancelHandle`]: only the latter.
 
 use super::current::Task;
 use crate::error::{Cancelled, JoinError};
@@ -188,10 +188,24 @@ impl<T> JoinHandle<T> {
     /// assert!(handle.join().unwrap_err().is_cancelled());
     /// ```
     pub fn cancel(&self) {
-        let header = self.task.header();
-        if !header.is_done() {
-            cancel(header);
-        }
+        cancel_task(&self.task);
+    }
+
+    /// For somebody else who may end the task, while the handle goes to the one who [joins](JoinHandle::join) it.
+    ///
+    /// ```
+    /// use multitask::{spawn, task, yield_now};
+    ///
+    /// let handle = spawn(task::park);
+    /// let ends = handle.cancel_handle();
+    /// let joins = spawn(move || handle.join());
+    /// yield_now(); // it waits for the task
+    /// ends.cancel();
+    /// assert!(joins.join().unwrap().unwrap_err().is_cancelled());
+    /// assert!(ends.is_finished());
+    /// ```
+    pub fn cancel_handle(&self) -> CancelHandle {
+        CancelHandle(Task::clone(&self.task))
     }
 
     // Inlined, as `join` is, down to the switch: see `Switch::suspend`.
@@ -217,6 +231,37 @@ impl<T> JoinHandle<T> {
         let this = ManuallyDrop::new(self);
         // SAFETY: this is the only handle, it is not used any more, and by `new` the type is right.
         unsafe { this.task.header().take_result() }
+    }
+}
+
+/// Asks a task to end, without being the one who waits for its result: made by [`JoinHandle::cancel_handle`].
+///
+/// Any number of them may be there, on any thread, and outlive the task. Dropping one does nothing.
+#[doc(alias = "AbortHandle")]
+#[derive(Clone, Debug)]
+pub struct CancelHandle(Task);
+
+impl CancelHandle {
+    /// Asks the task to end. As [`JoinHandle::cancel`]: it returns at once, and does nothing if the task has ended.
+    pub fn cancel(&self) {
+        cancel_task(&self.0);
+    }
+
+    /// Whether the task has ended.
+    pub fn is_finished(&self) -> bool {
+        self.0.header().is_done()
+    }
+
+    /// The task as such: its name and number.
+    pub fn task(&self) -> &Task {
+        &self.0
+    }
+}
+
+fn cancel_task(task: &Task) {
+    let header = task.header();
+    if !header.is_done() {
+        cancel(header);
     }
 }
 

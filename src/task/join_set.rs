@@ -188,6 +188,23 @@ impl<T> JoinSet<T> {
         results
     }
 
+    /// Cancels one task of the set, by what [`spawn`](JoinSet::spawn) returned: whether it is in the set. It is still to be
+    /// joined. Looks through all of them.
+    ///
+    /// ```
+    /// use multitask::task::{self, JoinSet};
+    ///
+    /// let mut set = JoinSet::new();
+    /// let one = set.spawn(task::park);
+    /// assert!(set.cancel(one));
+    /// assert!(set.join_next().unwrap().unwrap_err().is_cancelled());
+    /// assert!(!set.cancel(one)); // it has been joined
+    /// ```
+    pub fn cancel(&self, id: TaskId) -> bool {
+        let one = self.handles.values().find(|one| one.task().id() == id);
+        one.inspect(|one| one.cancel()).is_some()
+    }
+
     /// Cancels all tasks of the set. They are still to be joined.
     pub fn cancel_all(&self) {
         self.handles.values().for_each(JoinHandle::cancel);

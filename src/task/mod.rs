@@ -38,7 +38,7 @@ mod try_scope;
 pub use crate::blocking::blocking;
 pub use crate::error::JoinError;
 pub use current::{current, Task, TaskId};
-pub use join::{JoinHandle, JoinTimeoutError};
+pub use join::{CancelHandle, JoinHandle, JoinTimeoutError};
 pub use join_set::JoinSet;
 pub use local::LocalKey;
 pub use parking::{park, park_deadline, park_timeout, shield, yield_now};

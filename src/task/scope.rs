@@ -5,7 +5,7 @@
 //! 2. `running` links the members that have begun. Their links lie in their own frames, and are taken out before these go.
 
 use super::current::Task;
-use super::join::{JoinHandle, JoinTimeoutError};
+use super::join::{CancelHandle, JoinHandle, JoinTimeoutError};
 use super::spawn::{expect_spawned, spawn_here_unchecked, unnamed, Builder};
 use crate::base::list::{Linked, Links, List};
 use crate::base::lock::Lock;
@@ -160,6 +160,21 @@ impl<'scope> Scope<'scope, '_> {
     {
         let birth = unnamed(Location::caller());
         expect_spawned(self.add(birth, || Some(f())))
+    }
+
+    /// As [`spawn_local`](Scope::spawn_local), with what `builder` says.
+    #[track_caller]
+    pub(crate) fn spawn_local_with<F, T>(
+        &'scope self,
+        builder: Builder,
+        f: F,
+    ) -> ScopedJoinHandle<'scope, T>
+    where
+        F: FnOnce() -> T + 'scope,
+        T: 'scope,
+    {
+        let birth = builder.birth(Location::caller());
+        expect_spawned(birth.and_then(|birth| self.add(birth, || Some(f()))))
     }
 
     /// Cancels all tasks of the scope, and those that are spawned from now on; the caller itself goes on.
@@ -446,6 +461,11 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// Asks the task to end. As [`JoinHandle::cancel`].
     pub fn cancel(&self) {
         self.handle.cancel();
+    }
+
+    /// For somebody else who may end the task. As [`JoinHandle::cancel_handle`].
+    pub fn cancel_handle(&self) -> CancelHandle {
+        self.handle.cancel_handle()
     }
 }
 

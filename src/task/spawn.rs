@@ -19,6 +19,9 @@ use std::process::abort;
 /// belongs to the same scheduler; on a plain thread, to the thread's default scheduler, which runs while the thread
 /// waits for something (as in [`JoinHandle::join`]) or calls [`multitask::run`](crate::run).
 ///
+/// So beside a [`Scheduler`] of your own, in `main` for example, it is not what you want: the default scheduler stands still
+/// while yours runs. Use [`Scheduler::spawn`] there.
+///
 /// # Panics
 /// Panics where [`Builder::spawn`] would fail: no address space for the stack, or no descriptors for the thread's
 /// default scheduler.

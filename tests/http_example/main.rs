@@ -14,6 +14,7 @@ mod tls;
 use peers::{curl, farewell, get, noise, run, serving, Folder};
 use programs::{is_installed, text, Program};
 use std::fs;
+use std::io::Read;
 use std::net::TcpStream;
 use std::os::unix::fs::symlink;
 use std::process::Command;
@@ -167,6 +168,24 @@ fn requests_that_come_together_are_answered_in_order() {
     );
     drop(client);
     assert_eq!(server.stop("TERM"), farewell(401, 1, 0));
+}
+
+/// What is written at once, and is this short, comes at once. Of several writes a reader that waits is woken by the first.
+#[test]
+fn a_batch_of_requests_is_answered_by_one_write() {
+    let server = serving(&[]);
+    let mut client = server.client();
+    let mut answers_to = |requests: &str| {
+        client.says(requests.as_bytes());
+        let mut room = [0; 64 << 10];
+        client.0.get_mut().read(&mut room).unwrap()
+    };
+    let one = answers_to(&get("/plaintext"));
+    for _ in 0..20 {
+        assert_eq!(answers_to(&get("/plaintext").repeat(100)), 100 * one);
+    }
+    drop(client);
+    assert_eq!(server.stop("TERM"), farewell(2001, 1, 0));
 }
 
 #[test]

@@ -253,7 +253,7 @@ impl<L: Listener> Server<L> {
         control.conclude()
     }
 
-    /// So many workers, for handlers that are said to have been spawned at `place`.
+    /// So many workers, for tasks that are said to have been spawned at `place`.
     fn workers(
         self,
         count: usize,
@@ -269,6 +269,7 @@ impl<L: Listener> Server<L> {
             handler: Box::new(handler),
             hook: self.hook,
             task: self.task.place(place),
+            acceptor: Builder::new().name("acceptor".into()).place(place),
         });
         let listeners = listeners(self.listener, self.options, count);
         let worker = |listener| Worker::new(job.clone(), listener);

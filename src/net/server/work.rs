@@ -46,6 +46,8 @@ pub(super) struct Job<L: Listener> {
     pub(super) hook: Hook<L::Addr>,
     /// Makes the task of a connection.
     pub(super) task: Builder,
+    /// Makes that of an acceptor.
+    pub(super) acceptor: Builder,
 }
 
 /// One worker of a server, wherever it runs, or if it never does.
@@ -101,7 +103,7 @@ impl<L: Listener> Job<L> {
         let _cancels = CancelsAll(scope);
         let accepts = listener.clone();
         let ends_all = EndsAll(self.control.clone());
-        let acceptor = scope.spawn_local(move || {
+        let acceptor = scope.spawn_local_with(self.acceptor.clone(), move || {
             let _ends_all = ends_all;
             self.accept(scope, &*accepts);
         });
