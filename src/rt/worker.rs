@@ -19,6 +19,9 @@
 //! The loop's order: run what is ready, first in first out; take in what other threads sent; fire timers, whose tasks go
 //! first; poll. With nothing ready, look for what others have; spin; sleep.
 
+mod simulated;
+mod told;
+
 use super::crew::Crew;
 use super::fiber::{Fiber, Switch};
 use super::fibers::Fibers;
@@ -42,10 +45,9 @@ use crate::sys::mem::prefetch;
 use crate::sys::thread::thread_count;
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell, UnsafeCell};
-use std::fmt::Write;
 use std::io;
 use std::ptr;
-use std::sync::{mpsc, Arc};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Task runs between two looks at descriptors and timers.
@@ -64,8 +66,6 @@ const FIRST_LINES: usize = 6;
 const MANY: usize = 4096;
 /// Nor do so many with what the system touches for their descriptors.
 const MANY_WAITING: usize = 64;
-/// Bytes that a task needs on its stack to show where it stands, and a good deal more.
-const POSE: usize = 4096;
 /// Of a cache.
 const LINE: usize = 64;
 /// Messages of other threads taken in at a time.
@@ -429,139 +429,12 @@ impl Worker {
         }
     }
 
-    pub(crate) fn counts(&self) -> Counts {
-        let mut counts = Counts {
-            // SAFETY: this is the home thread.
-            runnable: unsafe { self.home.entries() }
-                .filter(|entry| match entry {
-                    Entry::Ready(_) => true,
-                    Entry::Free(task) => task.is_up_at(self.home),
-                })
-                .count(),
-            ..Counts::default()
-        };
-        self.for_each_waiting(|task| match task.why.get() {
-            why if why.is_io() => counts.io += 1,
-            why if why.is_time() => counts.timers += 1,
-            _ => counts.others += 1,
-        });
-        counts
-    }
-
     /// Runs the loop until no more tasks are left than so many, or `deadline` has passed.
     pub(crate) fn run_out(&self, tasks: usize, deadline: Instant) {
         while !self.crew().is_at_most(tasks) && self.now() < deadline {
             // It does not wait for ever.
             let _runs = self.turn(Patience::Until(deadline));
         }
-    }
-
-    /// What is left, for the message of a deadlock and for a scheduler that gives up on tasks.
-    pub(crate) fn report(&self, headline: &str) -> String {
-        let mut report = String::from(headline);
-        for line in self.ask_all(Worker::left).iter().flatten() {
-            let _infallible = write!(report, "\n  {line}");
-        }
-        report
-    }
-
-    /// The tasks that stand suspended.
-    pub(crate) fn left(&self) -> Vec<Portrait> {
-        let _now = self.simulation.here();
-        let mut left = Vec::new();
-        // SAFETY: this is the home thread, which only looks.
-        unsafe {
-            self.suspended
-                .for_each(|task| left.push(Portrait::of(task)))
-        };
-        left
-    }
-
-    /// As `portraits`, when the loop does not run: what was sent comes first.
-    pub(crate) fn portraits_at_rest(&self) -> Vec<Portrait> {
-        let _running = self.enter();
-        self.receive();
-        self.portraits()
-    }
-
-    /// All its tasks: as `left`, with where each stands; and then those that have not begun. None of them runs.
-    pub(crate) fn portraits(&self) -> Vec<Portrait> {
-        let _running = self.enter();
-        let _now = self.simulation.here();
-        let mut standing = Vec::new();
-        // SAFETY: this is the home thread, which only looks.
-        unsafe { self.suspended.for_each(|task| standing.push(task)) };
-        let mut portraits: Vec<_> = standing.iter().map(|task| Portrait::of(task)).collect();
-        for (portrait, task) in portraits.iter_mut().zip(standing) {
-            portrait.trace = self.trace_of(task);
-        }
-        self.portray_new(&mut portraits);
-        portraits
-    }
-
-    fn portray_new(&self, portraits: &mut Vec<Portrait>) {
-        let mut were_free = false;
-        // SAFETY: this is the home thread, and what is called spawns and wakes nobody.
-        for entry in unsafe { self.home.entries() } {
-            match entry {
-                Entry::Ready(task) if task.housed.get() => {}
-                Entry::Ready(task) => portraits.push(Portrait::of(task)),
-                Entry::Free(task) => {
-                    were_free = true;
-                    let look = |task| portraits.push(Portrait::of(task));
-                    // SAFETY: as above.
-                    unsafe { self.home.look_at_free(task, look) };
-                }
-            }
-        }
-        if were_free {
-            self.home.interrupt_pass();
-            self.share.tell();
-        }
-    }
-
-    /// Where a task stands, if it is suspended and has room on its stack to show that.
-    fn trace_of(&self, task: &'static Header) -> Option<Arc<Backtrace>> {
-        let stack = Portrait::stack_of(task)?;
-        (stack.left() >= POSE).then(|| self.pose(task)).flatten()
-    }
-
-    /// Has a task that stands still show where.
-    fn pose(&self, task: &'static Header) -> Option<Arc<Backtrace>> {
-        task.ask_to_pose();
-        // SAFETY: by 3 it is there, and nobody uses it: no task of this worker runs.
-        if let Some(fiber) = unsafe { &mut *task.fiber.get() } {
-            // That it may be unwinding is not seen meanwhile, nor asked: its unwindings stay set aside.
-            fiber.resume();
-        }
-        self.posed.take().map(Arc::new)
-    }
-
-    /// Where the task that was resumed by `pose` stands.
-    pub(super) fn keep_pose(&self, trace: Backtrace) {
-        self.posed.set(Some(trace));
-    }
-
-    /// What `question` answers of each worker of the scheduler; for the captain. Blocks until they have answered, which
-    /// those do that have begun when they come round.
-    pub(crate) fn ask_all<R: Send + 'static>(&self, question: fn(&Worker) -> R) -> Vec<R> {
-        self.ask(question).into_iter().collect()
-    }
-
-    /// As `ask_all`, for who does not wait: the answers come, and then the channel is closed.
-    pub(super) fn ask<R: Send + 'static>(&self, question: fn(&Worker) -> R) -> mpsc::Receiver<R> {
-        let (tell, told) = mpsc::channel();
-        let _we_hold_it = tell.send(question(self));
-        let begun = self.crew().has_begun();
-        for home in self.crew().mates().iter().filter(|_| begun) {
-            let tell = tell.clone();
-            let errand: Errand = Box::new(move || {
-                let answer = with_running(question).expect("a worker is on its errand");
-                let _asker_waits = tell.send(answer);
-            });
-            home.send(Message::Ask(Box::new(errand)));
-        }
-        told
     }
 
     /// See `defiance`.
@@ -668,43 +541,6 @@ impl Worker {
             }
         }
         false
-    }
-
-    /// As `run_ready`, in an order that is drawn. No task takes the next one along, and none is put before others.
-    #[cold]
-    fn run_ready_drawn(&self, done: &impl Fn() -> bool) -> bool {
-        // No quota, as in `turn`.
-        self.home.begin_pass(0, 0);
-        for _ in 0..QUOTA {
-            let Some(task) = self.pop_among(usize::MAX) else {
-                return false;
-            };
-            self.step_seen(task);
-            if done() {
-                return true;
-            }
-        }
-        false
-    }
-
-    /// The next task: the first that is ready, or one drawn among so many of the first.
-    #[inline]
-    fn pop_among(&self, first: usize) -> Option<&'static Header> {
-        if self.simulation.is_on() {
-            self.draw_among(first);
-        }
-        // SAFETY: this is the home thread.
-        let entry = unsafe { self.home.pop() }?;
-        self.home.settled(entry)
-    }
-
-    fn draw_among(&self, first: usize) {
-        // SAFETY: this is the home thread.
-        let ready = unsafe { self.home.ready() };
-        if let Some(drawn) = self.simulation.draw(first.min(ready)) {
-            // SAFETY: as above.
-            unsafe { self.home.exchange_first(drawn) };
-        }
     }
 
     /// As `step`, for who may be watched, or simulated.
@@ -1135,104 +971,6 @@ impl Worker {
         }
     }
 
-    // ---- time and order that are simulated ----
-
-    #[inline]
-    pub(crate) fn simulation(&self) -> &Simulation {
-        &self.simulation
-    }
-
-    /// What time it is for its tasks.
-    #[inline]
-    pub(crate) fn now(&self) -> Instant {
-        self.simulation.now().unwrap_or_else(Instant::now)
-    }
-
-    /// What a moment of the system's time is in that of its tasks: the one that is as far from now.
-    #[inline]
-    pub(crate) fn in_own_time(&self, moment: Instant) -> Instant {
-        self.simulation.now().map_or(moment, |now| {
-            let left = moment.saturating_duration_since(Instant::now());
-            now.checked_add(left).unwrap_or(moment)
-        })
-    }
-
-    /// Whether there is nothing to do, of a scheduler that is simulated, with what is due and what descriptors bring taken in.
-    fn lull(&self) -> Lull {
-        self.glance();
-        // In this order: who holds time has sent his message before he lets go.
-        let held = self.simulation.is_held();
-        if self.has_ready() || !self.home.inbox().is_empty() {
-            Lull::Over
-        } else if held {
-            Lull::Held
-        } else if self.simulation.tell_settled() {
-            Lull::Over
-        } else {
-            Lull::Complete
-        }
-    }
-
-    /// If all tasks wait, of a scheduler that is simulated: its time goes on to the next timer, or to `limit` if that is nearer. Whether
-    /// there may be something to do.
-    fn leap(&self, limit: Option<Instant>) -> bool {
-        if !self.simulation.is_on() {
-            return false;
-        }
-        match self.lull() {
-            Lull::Over => true,
-            Lull::Held => false,
-            Lull::Complete => {
-                let next = [limit, self.timers.next()].into_iter().flatten().min();
-                let leaps = next.inspect(|next| self.simulation.leap_to(*next));
-                self.fire();
-                leaps.is_some()
-            }
-        }
-    }
-
-    /// As `leap`, again and again, until there is something to do or so much time has passed.
-    fn leap_within(&self, patience: Patience) -> bool {
-        let limit = match patience {
-            Patience::None => return false,
-            Patience::Until(until) => Some(until),
-            Patience::Forever => None,
-        };
-        while self.leap(limit) {
-            let has_come = self.has_ready() || !self.home.inbox().is_empty();
-            if has_come || limit.is_some_and(|limit| limit <= self.now()) {
-                return true;
-            }
-        }
-        false
-    }
-
-    /// Runs the loop, of a scheduler that is simulated, until all tasks wait; no time passes. How many there are.
-    #[cfg_attr(not(feature = "testing"), allow(dead_code))]
-    pub(crate) fn settle(&self) -> usize {
-        let _running = self.enter();
-        loop {
-            self.receive();
-            self.run_ready(&|| false);
-            match self.lull() {
-                Lull::Over => {}
-                Lull::Held => _ = self.look(Patience::Forever, false, || false),
-                Lull::Complete => return self.live(),
-            }
-        }
-    }
-
-    /// Runs the loop, of a scheduler that is simulated, until `limit`, and then until all tasks wait.
-    #[cfg_attr(not(feature = "testing"), allow(dead_code))]
-    pub(crate) fn run_to(&self, limit: Instant) {
-        let _running = self.enter();
-        self.settle();
-        while self.now() < limit {
-            self.leap(Some(limit));
-            self.settle();
-        }
-    }
-
     // ---- deadlock ----
 
     /// Whether nobody else can make anything happen: in a scheduler that is simulated, nobody who has said so.
@@ -1250,26 +988,6 @@ impl Worker {
             && self.timers.is_empty()
             && self.home.waiting_io.get() == 0
             && self.home.inbox().is_empty()
-    }
-
-    #[cold]
-    fn deadlock(&self) -> Deadlock {
-        let count = self.live();
-        let tasks = if count == 1 { "task" } else { "tasks" };
-        Deadlock::new(self.report(&format!(
-            "deadlock: nothing can ever wake the {count} {tasks} left:"
-        )))
-    }
-
-    fn for_each_waiting(&self, mut visit: impl FnMut(&'static Header)) {
-        // SAFETY: this is the home thread; the callers only look.
-        unsafe {
-            self.suspended.for_each(|task| {
-                if Waiter::current(task).is_some() {
-                    visit(task);
-                }
-            });
-        }
     }
 
     // ---- entering and leaving ----
@@ -1302,16 +1020,6 @@ impl Worker {
             budget: CX.with(|cx| cx.budget.get()),
         }
     }
-}
-
-/// Whether there is nothing to do.
-enum Lull {
-    /// There is, or may be.
-    Over,
-    /// There is not, but there will be without time going on.
-    Held,
-    /// All tasks wait.
-    Complete,
 }
 
 struct Manned<'a>(&'a Crew, bool);
@@ -1527,6 +1235,7 @@ mod tests {
     use crate::task::spawn_local;
     use crate::{Scheduler, SchedulerBuilder};
     use std::panic::Location;
+    use std::sync::mpsc;
     use std::thread;
 
     /// Who waits for so long waits for ever.
