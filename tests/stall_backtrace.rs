@@ -23,7 +23,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{mpsc, Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const ALLOWED: Duration = Duration::from_millis(5);
 
@@ -77,9 +77,9 @@ impl Reports {
     ) -> Stall {
         const TRIES: usize = 50;
         for _ in 0..TRIES {
-            let before = self.count();
-            stall(&|| self.count() > before);
             yield_now();
+            let before = self.count();
+            stall(&or_for_long(|| self.count() > before));
             let is_in_it = |stall: &Stall| stall.to_string().contains(function);
             if let Some(seen) = self.of(name).into_iter().rfind(is_in_it) {
                 return seen;
@@ -87,6 +87,12 @@ impl Reports {
         }
         panic!("{:?}", self.of(name));
     }
+}
+
+/// Until that, or for so long that it was before we looked: a stall is reported once.
+fn or_for_long(until: impl Fn() -> bool) -> impl Fn() -> bool {
+    let start = Instant::now();
+    move || until() || start.elapsed() > Duration::from_secs(2)
 }
 
 fn has_backtrace(stall: &Stall) -> bool {
@@ -428,7 +434,7 @@ fn of_a_task_that_has_ended_before_the_signal_came_no_other_ones_calls_are_told(
                 loop {
                     yield_now();
                     let (told, before) = (told.clone(), told.of("meant").len());
-                    let is_told = move || told.of("meant").len() > before;
+                    let is_told = or_for_long(move || told.of("meant").len() > before);
                     spins_here(&|| is_pending() || is_told());
                     // If not, who asks still waits, for a while.
                     if !is_told() {
@@ -456,7 +462,7 @@ fn a_signal_that_comes_when_nobody_waits_for_it_any_more_harms_nobody() {
             while !is_pending() {
                 yield_now();
                 let before = reports.count();
-                spins_here(&|| reports.count() > before);
+                spins_here(&or_for_long(|| reports.count() > before));
             }
             assert!(!has_backtrace(reports.of("late").last().unwrap()));
             block(libc::SIG_UNBLOCK);
