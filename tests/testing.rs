@@ -765,7 +765,7 @@ fn more_than_one_worker_is_refused() {
 // ---- one clock ----
 
 /// Files that ask the system what time it is, and why they may.
-const REAL: [(&str, &str); 12] = [
+const REAL: [(&str, &str); 14] = [
     ("rt/alarm.rs", "ends a poll"),
     ("rt/alarm_off.rs", "ends a poll"),
     ("rt/clock.rs", "it is the one place"),
@@ -775,6 +775,7 @@ const REAL: [(&str, &str); 12] = [
     ),
     ("rt/fault.rs", "a deadline that has passed"),
     ("rt/header.rs", "where traces begin"),
+    ("rt/sample.rs", "for how long a thread may not answer"),
     ("rt/share.rs", "spinning"),
     ("rt/simulation.rs", "it holds the other clock"),
     ("rt/timer.rs", "where ticks begin"),
@@ -783,6 +784,7 @@ const REAL: [(&str, &str); 12] = [
         "rt/worker.rs",
         "how long to sleep, and when to give stacks back",
     ),
+    ("rt/worker/simulated.rs", "it has the one or the other"),
     ("base/shared_loom.rs", "how long a model takes"),
 ];
 
