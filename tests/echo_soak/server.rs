@@ -3,7 +3,8 @@
 use crate::books::{Account, PIECE};
 use crate::World;
 use multitask::net::TcpStream;
-use multitask::{sleep, spawn, timeout};
+use multitask::task::scope;
+use multitask::{sleep, timeout};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering::SeqCst;
@@ -22,12 +23,15 @@ pub fn serve(world: &Arc<World>, stream: TcpStream, peer: SocketAddr) -> io::Res
         }
         1 => {
             let moment = world.within(&mut random, 1.5);
-            let task = spawn(move || echo(&stream, &account));
-            sleep(moment);
-            task.cancel();
-            if let Err(error) = task.join() {
-                assert!(error.is_cancelled(), "{error}");
-            }
+            // Who is cut off itself meanwhile waits for it all the same: the books are closed when the server has ended.
+            scope(|scope| {
+                let task = scope.spawn(|| echo(&stream, &account));
+                sleep(moment);
+                task.cancel();
+                if let Err(error) = task.join() {
+                    assert!(error.is_cancelled(), "{error}");
+                }
+            });
         }
         _ => echo(&stream, &account),
     }
