@@ -26,6 +26,14 @@ pub(crate) type Describe = fn(&mut dyn FnMut(Option<&str>, u64));
 /// The usable bytes of an alternate signal stack that we make.
 const ALTERNATE_STACK: usize = 64 << 10;
 
+/// So many there have to be. For one line and the end of the process any will do; but std's is the least that the system allows, of which the
+/// registers of a new processor may leave little, and a stall is looked at by a handler that has to come back (see `sample`).
+const ENOUGH: usize = if cfg!(feature = "stall-backtrace") {
+    32 << 10
+} else {
+    0
+};
+
 static DESCRIBE: OnceLock<Describe> = OnceLock::new();
 
 /// What was done on each of [`Fault::ALL`] before us.
@@ -45,7 +53,7 @@ pub(crate) fn install(describe: Describe) {
     });
 }
 
-/// Gives the calling thread an alternate signal stack if it has none; threads made by std have one, if std has started the program.
+/// Gives the calling thread an alternate signal stack if it has none, or one that is too small; threads made by std have one, if std has started the program.
 ///
 /// It goes with the thread: 64 KiB of address space, of which a page or two is ever touched.
 ///
@@ -53,7 +61,7 @@ pub(crate) fn install(describe: Describe) {
 ///
 /// No address space, or the thread is about to end. Tasks can run without it, but an overflow is then a bare fault.
 pub(crate) fn prepare_thread() -> io::Result<()> {
-    if signal::alternate_stack()?.is_some() {
+    if signal::alternate_stack()?.is_some_and(|(_, len)| len >= ENOUGH) {
         return Ok(());
     }
     let given = |alternate: &RefCell<Option<Alternate>>| {
@@ -101,7 +109,7 @@ impl Drop for Alternate {
     /// With the thread. It may have another alternate stack by now; one that it runs on right now stays for ever.
     fn drop(&mut self) {
         let taken_away = match signal::alternate_stack() {
-            Ok(Some(start)) if start == self.stack() => signal::disable_alternate_stack(),
+            Ok(Some((start, _))) if start == self.stack() => signal::disable_alternate_stack(),
             other => other.map(drop),
         };
         if taken_away.is_ok() {
@@ -516,6 +524,21 @@ mod tests {
             (stderr(&output).as_str(), output.status.signal()),
             ("", Some(SIGSEGV))
         );
+    }
+
+    #[test]
+    fn a_prepared_thread_has_an_alternate_stack_that_is_enough() {
+        let size = || Some(signal::alternate_stack().expect("valid")?.1);
+        std::thread::spawn(move || {
+            let given = size();
+            prepare_thread().expect("address space");
+            let has = size().expect("it was given one");
+            assert!(has >= ENOUGH && Some(has) >= given);
+            prepare_thread().expect("it has one");
+            assert_eq!(size(), Some(has));
+        })
+        .join()
+        .expect("the thread does not panic");
     }
 
     #[cfg(target_os = "linux")]

@@ -212,19 +212,19 @@ pub(crate) fn raise(fault: Fault) -> io::Result<()> {
     check(unsafe { libc::raise(fault.number()) })
 }
 
-/// Where the calling thread's alternate signal stack starts, if it has one.
+/// Where the calling thread's alternate signal stack starts, if it has one, and how many bytes it has.
 ///
 /// # Errors
 ///
 /// Those of `sigaltstack(2)`.
-pub(crate) fn alternate_stack() -> io::Result<Option<*mut u8>> {
+pub(crate) fn alternate_stack() -> io::Result<Option<(*mut u8, usize)>> {
     let mut stack = MaybeUninit::<libc::stack_t>::uninit();
     // SAFETY: null changes nothing; `stack` outlives the call.
     check(unsafe { libc::sigaltstack(std::ptr::null(), stack.as_mut_ptr()) })?;
     // SAFETY: sigaltstack succeeded and filled it in.
     let stack = unsafe { stack.assume_init() };
     let enabled = stack.ss_flags & libc::SS_DISABLE == 0;
-    Ok(enabled.then_some(stack.ss_sp.cast()))
+    Ok(enabled.then_some((stack.ss_sp.cast(), stack.ss_size)))
 }
 
 /// Gives the calling thread `len` bytes at `start` as its alternate signal stack.
@@ -317,8 +317,8 @@ mod tests {
             // SAFETY: leaked, and given to this thread alone.
             unsafe { set_alternate_stack(memory.as_mut_ptr(), memory.len()) }
                 .expect("large enough");
-            let start = alternate_stack().expect("a valid question");
-            assert_eq!(start, Some(memory.as_mut_ptr()));
+            let taken = alternate_stack().expect("a valid question");
+            assert_eq!(taken, Some((memory.as_mut_ptr(), memory.len())));
         })
         .join()
         .expect("the thread does not panic");
