@@ -31,7 +31,7 @@ const ALTERNATE_STACK: usize = 64 << 10;
 const ENOUGH: usize = if cfg!(feature = "stall-backtrace") {
     32 << 10
 } else {
-    0
+    2 << 10
 };
 
 static DESCRIBE: OnceLock<Describe> = OnceLock::new();
