@@ -222,6 +222,7 @@
 //! |---|---|
 //! | `testing` | a scheduler for tests: its clock leaps when all tasks wait, and a seed repeats the order in which they run |
 //! | `tracing` | a span of the crate `tracing` round each task |
+//! | `stall-backtrace` | where a task is that keeps its worker, in the watchdog's first report; on Linux on x86_64 and aarch64 |
 //! | `tokio` | `future::tokio`: futures of crates that want tokio's runtime round them |
 //! | `futures-io` | `AsyncRead` and `AsyncWrite` of streams and pipes |
 //!

@@ -799,9 +799,7 @@ impl Header {
             None => self.free(),
         }
     }
-}
 
-impl Header {
     #[cold]
     fn free(&'static self) {
         HEADERS.free(self.index.get());

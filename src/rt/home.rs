@@ -414,7 +414,7 @@ impl<T: 'static> Home<T> {
         let jumps = self.jumps.get();
         let (count, hole) = self.ring.bring_forward(position, jumps as usize)?;
         self.jumps.set(jumps - count as u32);
-        if count > 0 && self.free() > 0 {
+        if self.free() > 0 {
             // Who looked on meanwhile may have missed what was moved, and sleep now.
             self.interrupt_pass();
         }

@@ -74,22 +74,16 @@ pub(crate) mod stack;
 mod tally;
 pub(crate) mod trace;
 
-#[cfg(all(
-    feature = "stall-backtrace",
-    target_os = "linux",
-    target_pointer_width = "64",
-    any(target_arch = "x86_64", target_arch = "aarch64"),
-    not(multitask_portable)
-))]
-pub(crate) mod sample;
-#[cfg(not(all(
-    feature = "stall-backtrace",
-    target_os = "linux",
-    target_pointer_width = "64",
-    any(target_arch = "x86_64", target_arch = "aarch64"),
-    not(multitask_portable)
-)))]
-#[path = "sample_off.rs"]
+#[cfg_attr(
+    not(all(
+        feature = "stall-backtrace",
+        target_os = "linux",
+        target_pointer_width = "64",
+        any(target_arch = "x86_64", target_arch = "aarch64"),
+        not(multitask_portable)
+    )),
+    path = "sample_off.rs"
+)]
 pub(crate) mod sample;
 #[cfg(all(
     feature = "stall-backtrace",
