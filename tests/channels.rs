@@ -208,6 +208,34 @@ fn messages_are_received_in_the_order_in_which_they_were_sent() {
 }
 
 #[test]
+fn what_five_send_does_not_pile_up_before_the_one_who_receives_though_nothing_bounds_it() {
+    const MESSAGES: usize = 50_000;
+    let scheduler = Scheduler::new().unwrap();
+    let (sender, receiver) = mpsc::channel();
+    let sent = Rc::new(Cell::new(0));
+    for _ in 0..5 {
+        let (sender, sent) = (sender.clone(), sent.clone());
+        scheduler.spawn_local(move || {
+            for _ in 0..MESSAGES {
+                sent.set(sent.get() + 1);
+                sender.send(()).unwrap();
+            }
+        });
+    }
+    drop(sender);
+    let most = scheduler.block_on(|| {
+        let backlogs = receiver
+            .iter()
+            .zip(1..)
+            .map(|((), received)| sent.get() - received);
+        backlogs.max().unwrap()
+    });
+    assert_eq!(sent.get(), 5 * MESSAGES);
+    // Unslowed, five would leave four of five messages lying.
+    assert!(most < MESSAGES / 4, "{most}");
+}
+
+#[test]
 fn receivers_are_served_in_the_order_in_which_they_came() {
     let scheduler = Scheduler::new().unwrap();
     for capacity in [0, 1, usize::MAX] {

@@ -85,6 +85,17 @@ impl<T> Ring<T> {
         Some(filled(self.slot(head)))
     }
 
+    /// Takes `element` out if there is nothing else.
+    #[inline(always)]
+    pub(crate) fn pop_only(&self, element: NonNull<T>) -> bool {
+        let (head, tail) = (self.head.load(Relaxed), self.tail.load(Relaxed));
+        let is_only = tail.wrapping_sub(head) == 1 && filled(self.slot(head)) == element;
+        if is_only {
+            self.head.store(tail, Relaxed);
+        }
+        is_only
+    }
+
     /// What `pop` would give after `ahead` others.
     #[inline(always)]
     pub(crate) fn peek(&self, ahead: usize) -> Option<NonNull<T>> {
@@ -346,6 +357,21 @@ mod tests {
             ring.bring_last_forward(count);
             let expected = (others..others + count).chain(0..others);
             assert!(ring.iter().eq(expected.map(element)));
+        }
+    }
+
+    #[test]
+    fn what_is_alone_is_taken_and_nothing_else() {
+        let ring = Ring::new();
+        for n in 0..1_000 {
+            assert!(!ring.pop_only(element(n)), "there is nothing");
+            ring.push(element(n));
+            assert!(!ring.pop_only(element(n + 1)), "it is another");
+            ring.push(element(n + 1));
+            assert!(!ring.pop_only(element(n)), "it is not alone");
+            assert_eq!(ring.pop(), Some(element(n)));
+            assert!(ring.pop_only(element(n + 1)));
+            assert_eq!(ring.pop(), None);
         }
     }
 

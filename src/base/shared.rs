@@ -11,6 +11,12 @@ pub(crate) use std::sync::atomic::{
 pub(crate) use std::sync::{Mutex, MutexGuard};
 pub(crate) use std::thread::{self, yield_now};
 
+/// To read what is in the cell, as somebody else may at the same time.
+#[inline(always)]
+pub(crate) fn look<T>(cell: &UnsafeCell<T>) -> *const T {
+    cell.get()
+}
+
 /// Where another thread, by a barrier, makes all threads execute a fence: ours may be here.
 #[inline]
 pub(crate) fn fence_if_others_do() {

@@ -5,8 +5,8 @@
 //!
 //! 1. A value becomes loom's when it is first used, so that `new` is constant as std's is. That must come before all
 //!    uses by other threads; loom says so if it does not. [`make`](AtomicBool::make) is a use that does nothing else.
-//! 2. Each `UnsafeCell::get` counts as a write of that moment: any two must be ordered by something else. The code takes
-//!    the pointer where it uses it, and keeps it for no longer.
+//! 2. Each `UnsafeCell::get` counts as a write of that moment, each [`look`] as a read: two of which one is a write must be ordered by
+//!    something else. The code takes the pointer where it uses it, and keeps it for no longer.
 //! 3. An atomic whose memory went to somebody else by [`end`](AtomicBool::end) is not used any more, and all uses
 //!    come before that.
 //!
@@ -287,6 +287,13 @@ impl<T> UnsafeCell<T> {
         self.make();
         self.value.into_inner()
     }
+}
+
+/// To read what is in the cell.
+pub(crate) fn look<T>(cell: &UnsafeCell<T>) -> *const T {
+    let uses = cell.uses.get_or_init(|| loom::cell::UnsafeCell::new(()));
+    uses.with(|_| ());
+    cell.value.get()
 }
 
 // ---- the queue ----

@@ -21,6 +21,7 @@ use super::waiter::Waiter;
 use crate::base::slab::Slab;
 use std::cell::Cell;
 use std::marker::PhantomPinned;
+use std::mem;
 use std::pin::Pin;
 use std::ptr;
 use std::task::{Context, Poll, Waker};
@@ -28,10 +29,12 @@ use std::task::{Context, Poll, Waker};
 /// See the head of this file.
 pub(crate) struct Deputy(&'static Stand);
 
+/// The pledge comes first: the header points to it, and so to the whole.
 #[derive(Default)]
+#[repr(C)]
 struct Stand {
-    header: Header,
     pledge: Pledge,
+    header: Header,
     /// Its place in the slab; of who has the deputy.
     #[cfg_attr(all(test, loom), allow(dead_code))]
     index: Cell<u32>,
@@ -49,10 +52,24 @@ impl Deputy {
     pub(crate) fn new(waker: &Waker) -> Self {
         let waker = waker.clone();
         let stand = Stand::alloc();
-        stand.header.group.set(ptr::from_ref(&stand.pledge).cast());
+        stand.header.group.set(ptr::from_ref(stand).cast());
         stand.pledge.make(waker);
         let _shown_later = Waiter::new(&stand.header);
         Deputy(stand)
+    }
+
+    /// Leaves it to somebody who will know its header.
+    pub(crate) fn leave(self) {
+        mem::forget(self);
+    }
+
+    /// The one that was left.
+    ///
+    /// # Safety
+    /// It was, and is asked for once.
+    pub(crate) unsafe fn left(header: &'static Header) -> Self {
+        // SAFETY: that of a deputy points to its stand, which is immortal.
+        Deputy(unsafe { &*header.group.get().cast() })
     }
 
     /// For whom it is to be shown to; to be called before that.

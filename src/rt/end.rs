@@ -4,7 +4,7 @@
 //!
 //! 1. While a handle exists the result is the handle's. `HANDLE` is set at birth and cleared once, by the handle.
 //!    Whichever of `DONE` and not-`HANDLE` comes second disposes of the result.
-//! 2. `joiner` is written by the owner of the handle while `JOINING` is not set, and read by the task's end when it
+//! 2. `joiner` is written by the owner of the handle while `JOINING` is not set, and read by the owner and by the task's end when it
 //!    has set `DONE` and found `JOINING`. The handle's owner does not write it after it has seen `DONE`.
 //!    There is one joiner: whom the handle's owner names next takes the place of one who was left there, as the last poll of a
 //!    future may have done.
@@ -12,13 +12,16 @@
 //!    a task of the same home that stands still: then it needs no read-modify-write, and neither does its waiter,
 //!    which nobody but this home knows.
 //! 4. With `INHERITED` the task's own reference is the handle's too, to be given up in one.
+//! 5. What a handle is besides its header stands in the word as well, so that it is one pointer wide: who moves more than that moves
+//!    more at a time than was stored, and waits until that has come to memory. `DEPUTED`: the joiner is the deputy of the future that the
+//!    handle is, until it is recalled. `TAKEN`: that future was ready. Nobody but the handle's owner sets them, or asks for them.
 
 use super::group::Group;
 use super::header::{Header, CX, HANDLE};
 use super::job::{drop_quietly, Ending, Job};
 use super::tally::{count_end, count_in};
 use super::waiter::Waiter;
-use crate::base::shared::Ordering;
+use crate::base::shared::{look, Ordering};
 use crate::error::{panic_message, report, JoinError};
 
 /// The task has ended; the result is there.
@@ -27,6 +30,10 @@ const DONE: u32 = 2;
 const JOINING: u32 = 4;
 const LOCAL: u32 = 8;
 const INHERITED: u32 = 16;
+/// `joiner` is a deputy, and the handle's; see 5.
+const DEPUTED: u32 = 32;
+/// The result was taken out, and the handle is still there.
+const TAKEN: u32 = 64;
 
 /// A task is cancelled before it began.
 #[cold]
@@ -105,7 +112,9 @@ impl Header {
         // By 3 nobody else changes the word now.
         let inherited = if release { INHERITED } else { 0 };
         self.join.store(state | DONE | inherited, Ordering::Relaxed);
-        self.joiner().wake_next();
+        if state & JOINING != 0 {
+            self.joiner().wake_next();
+        }
         Some(release)
     }
 
@@ -152,7 +161,7 @@ impl Header {
 
     fn joiner(&self) -> Waiter {
         // SAFETY: invariant 2.
-        let joiner = unsafe { *self.joiner.get() };
+        let joiner = unsafe { *look(&self.joiner) };
         Waiter::from_raw(joiner.expect("set before JOINING"))
     }
 
@@ -185,10 +194,49 @@ impl Header {
         self.join.load(Ordering::Acquire) & DONE != 0
     }
 
+    /// Whether a future has been here: a deputy stands at the end, or the result was taken out.
+    #[inline]
+    pub(crate) fn was_polled(&self) -> bool {
+        self.join.load(Ordering::Relaxed) & (DEPUTED | TAKEN) != 0
+    }
+
+    /// Whether the result was taken out by [`take_result_only`](Header::take_result_only).
+    pub(crate) fn is_taken(&self) -> bool {
+        self.join.load(Ordering::Relaxed) & TAKEN != 0
+    }
+
+    /// The joiner that was set last is a deputy, and the handle's.
+    pub(crate) fn set_deputed(&self) {
+        self.join.fetch_or(DEPUTED, Ordering::Relaxed);
+    }
+
+    /// The handle's deputy, if there is one, who is nobody's joiner any more.
+    pub(crate) fn take_deputy(&self) -> Option<&'static Header> {
+        if self.join.load(Ordering::Relaxed) & DEPUTED == 0 {
+            return None;
+        }
+        self.join.fetch_and(!(DEPUTED | JOINING), Ordering::AcqRel);
+        Some(self.joiner().header())
+    }
+
     /// Asks for `joiner`, a wait of the caller, to be woken at the end; false if the end has come.
     #[inline]
     pub(crate) fn set_joiner(&'static self, joiner: Waiter) -> bool {
         self.set_joiner_of(joiner, self.is_neighbour())
+    }
+
+    /// The caller, a task of the same home, owns the handle and stands still, but does not wait: see 3.
+    #[inline]
+    pub(super) fn set_local(&self) {
+        let state = self.join.load(Ordering::Relaxed);
+        self.join.store(state | LOCAL, Ordering::Relaxed);
+    }
+
+    /// It goes on.
+    #[inline]
+    pub(super) fn unset_local(&self) {
+        let state = self.join.load(Ordering::Relaxed);
+        self.join.store(state & !LOCAL, Ordering::Relaxed);
     }
 
     /// As `set_joiner`, for a wait that others know as well: they may be anywhere.
@@ -230,10 +278,10 @@ impl Header {
     ///
     /// # Safety
     /// The caller owns the handle, `is_done`, and the task was spawned with this `T`.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn take_result<T>(&'static self) -> Result<T, JoinError> {
-        // SAFETY: the caller's promise.
-        let result = unsafe { self.take_result_only() };
+        // SAFETY: invariant 1, and the caller's promise.
+        let result = unsafe { Job::take(&self.payload) };
         self.release_with_inheritance();
         result
     }
@@ -242,8 +290,8 @@ impl Header {
     ///
     /// # Safety
     /// As for `take_result`.
-    #[inline]
     pub(crate) unsafe fn take_result_only<T>(&'static self) -> Result<T, JoinError> {
+        self.join.fetch_or(TAKEN, Ordering::Relaxed);
         // SAFETY: invariant 1, and the caller's promise.
         unsafe { Job::take(&self.payload) }
     }
@@ -409,11 +457,25 @@ mod models {
         }
     }
 
-    /// As a handle is polled as a future.
-    fn poll(play: &Play, waker: &Waker) -> Option<Deputy> {
+    /// As a handle is polled as a future; true if it is pending.
+    fn poll(play: &Play, waker: &Waker) -> bool {
+        recall(play);
         let deputy = Deputy::new(waker);
         let header = play.task.header;
-        (!header.is_done() && header.set_joiner_among_others(deputy.waiter())).then_some(deputy)
+        let pending = !header.is_done() && header.set_joiner_among_others(deputy.waiter());
+        if pending {
+            header.set_deputed();
+            deputy.leave();
+        }
+        pending
+    }
+
+    /// As a handle does before it is used otherwise.
+    fn recall(play: &Play) {
+        if let Some(deputy) = play.task.header.take_deputy() {
+            // SAFETY: `poll` left it.
+            drop(unsafe { Deputy::left(deputy) });
+        }
     }
 
     #[test]
@@ -425,14 +487,14 @@ mod models {
             let called = Arc::new(Called(shared::AtomicBool::new(false)));
             called.0.make();
             let waker = Waker::from(called.clone());
-            drop(poll(&play, Waker::noop()));
-            if let Some(deputy) = poll(&play, &waker) {
+            poll(&play, Waker::noop());
+            if poll(&play, &waker) {
                 while !called.0.load(Ordering::Acquire) {
                     thread::yield_now();
                 }
-                assert!(deputy.is_over(&waker));
-                drop(deputy);
+                assert!(play.task.header.is_done());
             }
+            recall(&play);
             play.take();
             play.end(home);
         });
@@ -444,9 +506,9 @@ mod models {
             let _cast = Cast::here();
             let play = Play::new();
             let home = play.run(false);
-            let deputy = poll(&play, Waker::noop());
+            poll(&play, Waker::noop());
+            recall(&play);
             play.detach();
-            drop(deputy);
             play.end(home);
         });
     }

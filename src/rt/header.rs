@@ -32,6 +32,7 @@ use crate::base::shared::{self, per_thread};
 use crate::base::shared::{thread, thread::Thread};
 use crate::base::shared::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use crate::base::slab::Slab;
+use crate::sys::mem::{prefetch, LINE};
 use std::cell::{Cell, UnsafeCell};
 use std::panic::{Location, RefUnwindSafe};
 use std::ptr;
@@ -96,7 +97,8 @@ pub(crate) struct Header {
     place: Cell<Option<&'static Location<'static>>>,
     /// Null if it has none. Set before the header is shared, or by the home thread.
     belongings: atomic::AtomicPtr<Belongings>,
-    /// The `Group` that the task is counted in, if any; only `end` knows what to do with it. Of a deputy: its `Pledge`.
+    /// The `Group` that the task is counted in, if any; only `end` knows what to do with it. Of a deputy: what it is of, and begins with
+    /// its `Pledge`.
     pub(super) group: Cell<*const ()>,
     /// The thread to unpark, if this is a plain thread's.
     pub(super) thread: UnsafeCell<Option<Thread>>,
@@ -708,6 +710,16 @@ impl Header {
         taken
     }
 
+    /// Has fetched what a task touches first when it goes on: the cost of a miss is waiting, and so is paid while the caller does
+    /// something else. For the home thread; the task stands still.
+    #[inline(always)]
+    pub(super) fn foresee(&self) {
+        let (base, top) = self.switch.get().stack(self.whereabouts.get());
+        prefetch(base);
+        prefetch(top);
+        prefetch(top.wrapping_byte_sub(LINE));
+    }
+
     // ---- news ----
 
     /// Whether there is nothing to look at; for the home thread.
@@ -941,6 +953,21 @@ impl Home<Header> {
             joiner.seat.set(hole);
         }
         true
+    }
+
+    /// Takes a task out of the queue that has not begun, needs no stack of its own size, and is all that is there; false if it is not
+    /// so, or another has taken it.
+    ///
+    /// # Safety
+    /// The caller is the home thread and holds a reference.
+    #[inline(always)]
+    pub(super) unsafe fn take_only(&self, task: &'static Header) -> bool {
+        // SAFETY: the caller's promise.
+        if !task.is_at(self) && !unsafe { self.keep(task) } {
+            return false;
+        }
+        // SAFETY: as above.
+        !task.housed.get() && !task.has_own_size() && unsafe { self.pop_only(task) }
     }
 
     /// Takes a task that is up for grabs here for this worker; false if another has taken it.

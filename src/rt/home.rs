@@ -334,6 +334,12 @@ impl<T: 'static> Home<T> {
     #[inline]
     pub(super) fn begin_pass(&self, runs: u32, jumps: u32) {
         self.jumps.set(jumps);
+        self.resume_pass(runs);
+    }
+
+    /// A pass goes on that was held up, with so many runs left.
+    #[inline]
+    pub(super) fn resume_pass(&self, runs: u32) {
         match self.untold.get() {
             None => self.quota.set(runs),
             Some(_) => self.untold.set(Some(runs)),
@@ -457,6 +463,15 @@ impl<T: 'static> Home<T> {
                 return Some(Entry::unpack(entry));
             }
         }
+    }
+
+    /// Takes a task that is not up for grabs, if nothing else is there.
+    ///
+    /// # Safety
+    /// The caller is the home thread.
+    #[inline(always)]
+    pub(super) unsafe fn pop_only(&self, task: &'static T) -> bool {
+        self.ring.pop_only(Entry::Ready(task).pack())
     }
 
     /// Exchanges the entry that has been there for longest with the one after `ahead` others.

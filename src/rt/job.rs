@@ -110,7 +110,7 @@ impl Job {
     ///
     /// # Safety
     /// Invariant 1; `T` is the one of `emplace`.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn take<T>(payload: &Payload) -> Result<T, JoinError> {
         // SAFETY: the caller keeps invariant 1.
         unsafe { payload.take() }
@@ -209,7 +209,7 @@ impl Payload {
 
     /// # Safety
     /// A `V` was put and not taken since, and nobody else uses it meanwhile.
-    #[inline]
+    #[inline(always)]
     unsafe fn take<V>(&self) -> V {
         if const { Self::fits::<V>() } {
             // SAFETY: the caller knows that a `V` was put and not taken.

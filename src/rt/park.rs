@@ -140,6 +140,16 @@ pub(crate) fn park(waiter: Waiter, deadline: Option<Instant>, why: Why, mode: Mo
     }
 }
 
+/// Lets a task run that is next and has not begun, for the caller is about to wait for its end: until it ends or waits.
+#[inline(always)]
+pub(crate) fn let_begin(task: &'static Header) {
+    if let Some(me) = CX.with(|cx| cx.task.get()) {
+        if me.is_at_ease() {
+            with_running(|worker| worker.begin_instead(me, task));
+        }
+    }
+}
+
 /// Lets all others that are ready run first.
 #[inline(always)]
 pub(crate) fn yield_now() {
@@ -282,38 +292,32 @@ fn expired(me: &Header) -> Option<Limit> {
 }
 
 /// Takes one unit of the running task's budget; when it is used up, lets others run. To be called before an
-/// operation is begun: it may unwind.
+/// operation is begun: it may unwind. Returns what is left.
 #[inline(always)]
-pub(crate) fn charge() {
-    let exhausted = CX.with(|cx| match cx.budget.get() {
-        0 => true,
-        left => {
-            cx.budget.set(left - 1);
-            false
-        }
+pub(crate) fn charge() -> u32 {
+    let left = CX.with(|cx| {
+        let left = cx.budget.get().checked_sub(1);
+        left.inspect(|&left| cx.budget.set(left))
     });
-    if exhausted {
-        use_up();
-    }
+    left.unwrap_or_else(use_up)
 }
 
 /// The budget is used up.
 #[cold]
-fn use_up() {
+fn use_up() -> u32 {
     if CX.with(|cx| cx.task.get()).is_some() {
         yield_now();
     } else {
         assert_unbound();
     }
+    CX.with(|cx| cx.budget.get())
 }
 
-/// Takes more units of the budget, for what an operation has left to others; it is felt at the next one.
+/// Takes more units of the budget, of which `left` are there, for what an operation has left to others; it is felt at the next one.
 #[inline]
-pub(crate) fn charge_more(units: usize) {
-    CX.with(|cx| {
-        let units = u32::try_from(units).unwrap_or(u32::MAX);
-        cx.budget.set(cx.budget.get().saturating_sub(units));
-    });
+pub(crate) fn charge_more(left: u32, units: usize) {
+    let units = u32::try_from(units).unwrap_or(u32::MAX);
+    CX.with(|cx| cx.budget.set(left.saturating_sub(units)));
 }
 
 /// As `charge`, for an operation that must not suspend: false, if others are to run first. Then the budget begins anew: who polls

@@ -36,7 +36,7 @@ impl Pledge {
     /// # Safety
     /// The header is a deputy's.
     pub(super) unsafe fn of(deputy: &'static Header) -> &'static Pledge {
-        // SAFETY: the deputy has put it there, and it is immortal as the header is.
+        // SAFETY: the deputy has put there what begins with it, and is immortal as the header is.
         unsafe { &*deputy.group.get().cast() }
     }
 

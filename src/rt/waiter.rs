@@ -189,6 +189,7 @@ fn make_ready(owner: &'static Header) {
     match owner.home() {
         Some(home) if !owner.is_thread() => {
             if is_here(home) {
+                owner.foresee();
                 // SAFETY: the loop of `home` runs on this thread.
                 unsafe { home.push(owner) }
             } else {
@@ -320,6 +321,7 @@ impl<S> Node<S> {
     #[inline]
     fn win(&self) -> bool {
         if self.alone.is_some_and(is_here) {
+            self.waiter.header.foresee();
             self.waiter.win_local(WOKEN)
         } else {
             self.waiter.win(WOKEN)

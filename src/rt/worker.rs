@@ -19,6 +19,7 @@
 //! The loop's order: run what is ready, first in first out; take in what other threads sent; fire timers, whose tasks go
 //! first; poll. With nothing ready, look for what others have; spin; sleep.
 
+mod instead;
 mod simulated;
 mod told;
 
@@ -41,7 +42,7 @@ use super::watchdog::Sight;
 use super::{aside, bias, clock};
 use crate::base::list::List;
 use crate::error::{Deadlock, JoinError};
-use crate::sys::mem::prefetch;
+use crate::sys::mem::{prefetch, LINE};
 use crate::sys::thread::thread_count;
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell, UnsafeCell};
@@ -66,8 +67,6 @@ const FIRST_LINES: usize = 6;
 const MANY: usize = 4096;
 /// Nor do so many with what the system touches for their descriptors.
 const MANY_WAITING: usize = 64;
-/// Of a cache.
-const LINE: usize = 64;
 /// Messages of other threads taken in at a time.
 const MESSAGES: u32 = 1024;
 /// Operations that a task may do without waiting before it has to let others run.
@@ -578,10 +577,7 @@ impl Worker {
         }
         if let Some(Entry::Ready(task)) = soon {
             if task.housed.get() {
-                let (base, top) = task.switch.get().stack(task.whereabouts.get());
-                prefetch(base);
-                prefetch(top);
-                prefetch(top.wrapping_byte_sub(LINE));
+                task.foresee();
             }
         }
     }

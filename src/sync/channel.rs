@@ -224,14 +224,14 @@ impl<T, B: Buffer<T>> Channel<T, B> {
     /// Puts `item` behind all others, or hands it to the first getter that wants it; waits for room if there is none.
     #[inline(always)]
     pub(super) fn put(&self, item: T, terms: Terms) -> Result<(), (T, Miss)> {
-        charge();
+        let left = charge();
         let mut item = item;
         let mut deadline = None;
         loop {
             let mut state = self.lock();
             item = match state.put(item, self.capacity) {
                 Put::Done(getter) => {
-                    state.pace(self.capacity);
+                    state.pace(self.capacity, left);
                     leave(state, getter);
                     return Ok(());
                 }
@@ -263,11 +263,11 @@ impl<T, B: Buffer<T>> Channel<T, B> {
 
     #[inline]
     pub(super) fn try_put(&self, item: T) -> Result<(), (T, TryMiss)> {
-        charge();
+        let left = charge();
         let mut state = self.lock();
         match state.put(item, self.capacity) {
             Put::Done(getter) => {
-                state.pace(self.capacity);
+                state.pace(self.capacity, left);
                 leave(state, getter);
                 Ok(())
             }
@@ -639,10 +639,10 @@ impl<T, B: Buffer<T>> State<T, B> {
     /// Nobody waits before a channel without a limit; but the more it holds, the fewer items a task puts in a row, so that those who
     /// get have their turn in time. Otherwise several who put would have so many more turns, and what they put would pile up.
     #[inline]
-    fn pace(&self, capacity: usize) {
+    fn pace(&self, capacity: usize, left: u32) {
         let excess = self.items.len() / PACE;
         if excess > 0 && capacity == usize::MAX {
-            charge_more(excess.min(MOST));
+            charge_more(left, excess.min(MOST));
         }
     }
 

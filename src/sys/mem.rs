@@ -151,6 +151,9 @@ fn check(answer: libc::c_int) -> io::Result<()> {
     Ok(())
 }
 
+/// Bytes that the caches keep together.
+pub(crate) const LINE: usize = 64;
+
 /// Has the processor fetch what is at `address`, which may be anything, into its caches.
 #[inline(always)]
 pub(crate) fn prefetch<T>(address: *const T) {

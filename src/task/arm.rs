@@ -12,6 +12,7 @@ pub struct Ending<'a> {
 
 impl<'a> Ending<'a> {
     pub(crate) fn new<T>(handle: &'a JoinHandle<T>) -> Self {
+        handle.recall_deputy();
         Ending {
             task: handle.task().header(),
             _handle: std::marker::PhantomData,

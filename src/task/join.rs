@@ -5,7 +5,7 @@ use crate::error::{Cancelled, JoinError};
 use crate::rt::clock::deadline_in;
 use crate::rt::deputy::Deputy;
 use crate::rt::header::Why;
-use crate::rt::park::{charge, park, try_charge, Interrupt, Mode, Outcome};
+use crate::rt::park::{charge, let_begin, park, try_charge, Interrupt, Mode, Outcome};
 use crate::rt::waiter::Waiter;
 use crate::rt::worker::cancel;
 use std::fmt;
@@ -49,14 +49,12 @@ use std::time::{Duration, Instant};
 /// std::thread::spawn(move || handle.join());
 /// ```
 pub struct JoinHandle<T> {
-    /// With the handle's reference, which is given up by joining or detaching.
+    /// With the handle's reference, which is given up by joining or detaching. What else there is to be known, `end` has in the header.
     task: ManuallyDrop<Task>,
-    /// Stands at the task's end for the future that was pending when it was last polled.
-    deputy: Option<Deputy>,
-    /// The future was ready: the result is gone, and the reference still here.
-    taken: bool,
     _result: PhantomData<T>,
 }
+
+const _: () = assert!(size_of::<Option<JoinHandle<u8>>>() == size_of::<usize>());
 
 // SAFETY: the result is the only thing of type `T` that can be reached, by the owner.
 unsafe impl<T: Send> Send for JoinHandle<T> {}
@@ -73,13 +71,11 @@ impl<T> JoinHandle<T> {
     pub(super) unsafe fn new(task: Task) -> Self {
         JoinHandle {
             task: ManuallyDrop::new(task),
-            deputy: None,
-            taken: false,
             _result: PhantomData,
         }
     }
 
-    /// Waits until the task has ended, and returns what it returned.
+    /// Waits until the task has ended, and returns what it returned. A task that has not begun begins next.
     ///
     /// Suspends the calling task (on a plain thread: blocks it, running its default scheduler if that has tasks).
     /// If the caller is cancelled or a [`timeout`](crate::timeout) round it passes, the handle is dropped by the
@@ -94,9 +90,13 @@ impl<T> JoinHandle<T> {
     #[inline(always)]
     pub fn join(self) -> Result<T, JoinError> {
         let header = self.task.header();
-        while !header.is_done() {
-            // It cannot be answered with an error of its own: so it waits for real where it cannot unwind.
-            let _woken_or_again = self.wait(None, Mode::Infallible);
+        if !header.is_done() {
+            self.prepare();
+            let_begin(header);
+            while !header.is_done() {
+                // It cannot be answered with an error of its own: so it waits for real where it cannot unwind.
+                let _woken_or_again = self.stand_still(None, Mode::Infallible);
+            }
         }
         self.take()
     }
@@ -211,7 +211,18 @@ impl<T> JoinHandle<T> {
     // Inlined, as `join` is, down to the switch: see `Switch::suspend`.
     #[inline(always)]
     fn wait(&self, deadline: Option<Instant>, mode: Mode) -> Outcome {
+        self.prepare();
+        self.stand_still(deadline, mode)
+    }
+
+    #[inline(always)]
+    fn prepare(&self) {
         charge();
+        self.look_back();
+    }
+
+    #[inline(always)]
+    fn stand_still(&self, deadline: Option<Instant>, mode: Mode) -> Outcome {
         let header = self.task.header();
         let waiter = Waiter::here_for(header.home());
         if !header.set_joiner(waiter) {
@@ -224,13 +235,39 @@ impl<T> JoinHandle<T> {
         park(waiter, deadline, Why::Join, mode)
     }
 
-    #[inline]
-    fn take(mut self) -> Result<T, JoinError> {
-        assert!(!self.taken, "{TAKEN}");
-        self.deputy = None;
+    #[inline(always)]
+    fn take(self) -> Result<T, JoinError> {
+        self.look_back();
         let this = ManuallyDrop::new(self);
         // SAFETY: this is the only handle, it is not used any more, and by `new` the type is right.
         unsafe { this.task.header().take_result() }
+    }
+
+    /// Before the handle is used otherwise than as a future: what it has left as one is undone.
+    ///
+    /// # Panics
+    /// If it has given the result.
+    #[inline(always)]
+    fn look_back(&self) {
+        if self.task.header().was_polled() {
+            self.look_back_for_certain();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn look_back_for_certain(&self) {
+        self.recall_deputy();
+        assert!(!self.task.header().is_taken(), "{TAKEN}");
+    }
+
+    /// Nobody stands at the task's end any more for the future that was pending when it was last polled. To be called before the
+    /// owner names another joiner.
+    pub(super) fn recall_deputy(&self) {
+        if let Some(deputy) = self.task.header().take_deputy() {
+            // SAFETY: `poll` left it, and who takes it has it to himself.
+            drop(unsafe { Deputy::left(deputy) });
+        }
     }
 }
 
@@ -287,23 +324,21 @@ impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        assert!(!this.taken, "{TAKEN}");
+        let header = self.task.header();
+        assert!(!header.is_taken(), "{TAKEN}");
         if !try_charge() {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let header = this.task.header();
-        // Another wait of this handle's may have taken its place meanwhile: it stands there anew.
-        this.deputy = None;
+        self.recall_deputy();
         if !header.is_done() {
             let deputy = Deputy::new(cx.waker());
             if header.set_joiner_among_others(deputy.waiter()) {
-                this.deputy = Some(deputy);
+                header.set_deputed();
+                deputy.leave();
                 return Poll::Pending;
             }
         }
-        this.taken = true;
         // SAFETY: it is done, this is the only handle, and by `new` the type is right; asked once, by `taken`.
         Poll::Ready(unsafe { header.take_result_only() })
     }
@@ -327,7 +362,8 @@ impl Drop for Joining {
 impl<T> Drop for JoinHandle<T> {
     fn drop(&mut self) {
         let header = self.task.header();
-        if self.taken {
+        self.recall_deputy();
+        if header.is_taken() {
             header.release_with_inheritance();
         } else {
             header.detach();
