@@ -6,8 +6,8 @@
 //!    Whichever of `DONE` and not-`HANDLE` comes second disposes of the result.
 //! 2. `joiner` is written by the owner of the handle while `JOINING` is not set, and read by the owner and by the task's end when it
 //!    has set `DONE` and found `JOINING`. The handle's owner does not write it after it has seen `DONE`.
-//!    There is one joiner: whom the handle's owner names next takes the place of one who was left there, as the last poll of a
-//!    future may have done.
+//!    There is one joiner: whom the handle's owner names next takes the place of one who was left there. The deputy of a future is
+//!    recalled before that.
 //! 3. The word is changed by the home thread and by the owner of the handle, nobody else. With `LOCAL` the latter is
 //!    a task of the same home that stands still: then it needs no read-modify-write, and neither does its waiter,
 //!    which nobody but this home knows.

@@ -6,7 +6,7 @@
 //! 3. A task that has not been suspended yet runs on the fiber in the *seat*. If it ends, the fiber goes on with the
 //!    next unstarted task without leaving its stack. If it suspends, the fiber moves into the task's header, and
 //!    stays there until the task has ended. So a short task moves no fiber, and a suspended one is found with
-//!    its header.
+//!    its header. What is in the seat is resumed by the loop, or in its place by who joins a task that is alone: see `instead`.
 //! 4. A header's own reference is given up by the loop (or by the fiber in the seat) when no fiber is in it.
 //! 5. Descriptors are polled after at most [`QUOTA`] task runs, timers looked at as often. No more timers fire at once than
 //!    have a turn before the next look.
@@ -703,7 +703,7 @@ impl Worker {
     #[inline(never)]
     fn house_seat(&self, task: &'static Header) {
         CX.with(|cx| cx.task.set(None));
-        // SAFETY: the seat is the loop's; no task runs.
+        // SAFETY: the seat is the loop's, or of who is in its place; nobody runs on the fiber in it any more.
         let fiber = unsafe { &mut *self.seat.get() }.take();
         task.aside.set(aside::set_aside());
         self.house(task, fiber.expect("it stands in the seat"));

@@ -231,6 +231,7 @@ impl<T, B: Buffer<T>> Channel<T, B> {
             let mut state = self.lock();
             item = match state.put(item, self.capacity) {
                 Put::Done(getter) => {
+                    // Who has waited has another budget by now; but where somebody waits nothing is paced.
                     state.pace(self.capacity, left);
                     leave(state, getter);
                     return Ok(());

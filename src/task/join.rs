@@ -339,7 +339,7 @@ impl<T> Future for JoinHandle<T> {
                 return Poll::Pending;
             }
         }
-        // SAFETY: it is done, this is the only handle, and by `new` the type is right; asked once, by `taken`.
+        // SAFETY: it is done, this is the only handle, and by `new` the type is right; asked once: it is not taken.
         Poll::Ready(unsafe { header.take_result_only() })
     }
 }

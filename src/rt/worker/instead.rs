@@ -25,18 +25,20 @@ impl Worker {
         if !joiner.housed.get() || span::in_use() {
             return;
         }
-        // SAFETY: the seat is free, by 2.
+        // SAFETY: this is the home thread; who joins has a reference.
+        if !unsafe { home.take_only(task) } {
+            return;
+        }
+        // SAFETY: by 2 nobody runs on the fiber in the seat.
         let seat = unsafe { &mut *self.seat.get() };
         if seat.is_none() {
             self.furnish(seat);
         }
         let Some(fiber) = seat else {
-            return;
+            // It was alone: it is where it was. The loop will say what is wrong.
+            // SAFETY: this is the home thread.
+            return unsafe { home.line_up(task) };
         };
-        // SAFETY: this is the home thread; who joins has a reference.
-        if !unsafe { home.take_only(task) } {
-            return;
-        }
         // The fiber comes back after this one task.
         home.quota.set(0);
         task.set_local();
