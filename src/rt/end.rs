@@ -6,8 +6,7 @@
 //!    Whichever of `DONE` and not-`HANDLE` comes second disposes of the result.
 //! 2. `joiner` is written by the owner of the handle while `JOINING` is not set, and read by the owner and by the task's end when it
 //!    has set `DONE` and found `JOINING`. The handle's owner does not write it after it has seen `DONE`.
-//!    There is one joiner: whom the handle's owner names next takes the place of one who was left there. The deputy of a future is
-//!    recalled before that.
+//!    There is one joiner: the handle's owner takes one back before it names the next, and the deputy of a future as well.
 //! 3. The word is changed by the home thread and by the owner of the handle, nobody else. With `LOCAL` the latter is
 //!    a task of the same home that stands still: then it needs no read-modify-write, and neither does its waiter,
 //!    which nobody but this home knows.
@@ -248,10 +247,10 @@ impl Header {
     #[inline]
     fn set_joiner_of(&self, joiner: Waiter, local: bool) -> bool {
         let state = self.join.load(Ordering::Acquire);
-        if state & DONE != 0 || state & JOINING != 0 && self.clear_joiner() {
+        if state & DONE != 0 {
             return false;
         }
-        let state = state & !JOINING;
+        debug_assert!(state & JOINING == 0, "who was there has been taken back");
         // SAFETY: invariant 2; the handle has one owner, and it is not joining yet.
         unsafe { *self.joiner.get() = Some(joiner.raw()) };
         if local {
@@ -262,16 +261,16 @@ impl Header {
         self.join.fetch_or(JOINING, Ordering::AcqRel) & DONE == 0
     }
 
-    /// Takes that back; true if the end has come meanwhile.
-    pub(crate) fn clear_joiner(&self) -> bool {
+    /// Takes that back; the end may have come meanwhile.
+    pub(crate) fn clear_joiner(&self) {
         let state = self.join.load(Ordering::Acquire);
         if state & LOCAL != 0 {
             // By 3, as above.
             self.join
                 .store(state & !(JOINING | LOCAL), Ordering::Relaxed);
-            return state & DONE != 0;
+        } else {
+            self.join.fetch_and(!JOINING, Ordering::AcqRel);
         }
-        self.join.fetch_and(!JOINING, Ordering::AcqRel) & DONE != 0
     }
 
     /// Takes the result out and gives the handle and its reference up.
