@@ -4,7 +4,8 @@
 
 mod programs;
 
-use programs::{is_installed, text, Folder, Program, PATIENCE};
+use programs::files::Folder;
+use programs::{is_installed, text, Program, PATIENCE};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
@@ -19,7 +20,7 @@ fn all_pages_of_a_site_are_fetched_once_and_no_others() {
     if !is_installed("python3", "python3") {
         return;
     }
-    let site = Site::new("site");
+    let site = Site::new();
     let said = site.crawl(&[]);
     assert_eq!(said.status.code(), Some(0), "{said:?}");
     let (lines, summary) = pages(&said);
@@ -54,7 +55,7 @@ fn on_a_terminal_a_bar_shows_how_far_it_is() {
     if !is_installed("python3", "python3") || !is_installed("script", "bsdutils") {
         return;
     }
-    let site = Site::new("site-with-bar");
+    let site = Site::new();
     let program = programs::example("crawler");
     let command = format!("{} --tasks 1 {}", program.display(), site.url);
     let mut script = Command::new("script");
@@ -76,8 +77,8 @@ struct Site {
 }
 
 impl Site {
-    fn new(name: &str) -> Site {
-        let folder = Folder::new(name);
+    fn new() -> Site {
+        let folder = Folder::new();
         folder.file("index.html", PAGE.as_bytes());
         folder.file("a b.txt", b"text");
         std::fs::create_dir(folder.path("below")).unwrap();

@@ -5,12 +5,13 @@
 
 mod programs;
 
+use programs::files::Folder;
 use programs::{example, text, Guest, Program, Server, PATIENCE};
 use socket2::SockRef;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -214,7 +215,8 @@ fn a_server_without_descriptors_serves_again_when_one_is_free() {
 #[test]
 fn a_server_of_all_kinds_of_addresses_serves_each_and_counts_them() {
     let ipv6 = std::net::TcpListener::bind("[::1]:0").is_ok();
-    let socket = socket_file("families");
+    let folder = Folder::new();
+    let socket = folder.join("socket");
     let unix = format!("unix:{}", socket.display());
     let mut at = vec!["127.0.0.1:0", "udp:127.0.0.1:0", &unix];
     if ipv6 {
@@ -264,8 +266,8 @@ fn a_server_says_which_address_it_cannot_have() {
 
 #[test]
 fn lines_come_back_through_the_client_over_any_kind_of_address() {
-    let socket = socket_file("client");
-    let unix = format!("unix:{}", socket.display());
+    let folder = Folder::new();
+    let unix = format!("unix:{}", folder.path("socket"));
     let at = ["127.0.0.1:0", "udp:127.0.0.1:0", &unix];
     let mut at = at.to_vec();
     let name = format!("unix:@multitask-{}", std::process::id());
@@ -627,11 +629,6 @@ fn more_tasks_than_the_address_space_holds_are_refused_in_words() {
 }
 
 // ---- running them ----
-
-/// A path for a Unix socket, where nothing is.
-fn socket_file(name: &str) -> PathBuf {
-    std::env::temp_dir().join(format!("multitask-{name}-{}", std::process::id()))
-}
 
 /// Runs an example that must succeed; what it wrote to standard output and error.
 fn successful(name: &str, args: &[&str]) -> (String, String) {

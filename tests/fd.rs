@@ -4,6 +4,7 @@
 
 mod common;
 
+use common::files::Folder;
 use common::{ends, scheduler, settle, LONG};
 use multitask::io::{self, wait, wait_readable, wait_writable, Fd, Interest};
 use multitask::net::{TcpListener, TcpStream};
@@ -16,7 +17,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use std::{array, env, fs, process, ptr, thread};
+use std::{array, env, fs, ptr, thread};
 
 const SHORT: Duration = Duration::from_millis(20);
 
@@ -572,12 +573,12 @@ fn the_lines_of_a_child_are_read_one_by_one_as_they_come() {
 
 #[test]
 fn a_file_is_read_and_written_at_its_own_position() {
-    let path = env::temp_dir().join(format!("multitask-fd-{}", process::id()));
+    let folder = Folder::new();
+    let path = folder.join("file");
     let mut options = File::options();
     options.read(true).write(true).create(true).truncate(true);
     let file = options.open(&path).unwrap();
     let again = File::open(&path).unwrap();
-    fs::remove_file(&path).unwrap();
     scheduler().block_on(|| {
         let mut write = Fd::new(file);
         for part in ["once ", "upon ", "a time"] {

@@ -3,12 +3,9 @@
 //!
 //! The rules of `programs` hold.
 
-#[allow(dead_code)]
-#[path = "common/files.rs"]
-mod files;
 mod programs;
 
-use files::Folder;
+use programs::files::Folder;
 use programs::{is_installed, text, Program};
 use std::fs;
 use std::io::{BufRead, BufReader};

@@ -2,12 +2,9 @@
 //!
 //! What is asked of the server here goes by the crate's own connection, not by that of the example. The rules of `programs` hold.
 
-#[allow(dead_code)]
-#[path = "common/files.rs"]
-mod files;
 mod programs;
 
-use files::Folder;
+use programs::files::Folder;
 use programs::{example, is_installed, text, Program, PATIENCE};
 use redis::streams::{StreamInfoGroupsReply, StreamReadOptions, StreamReadReply};
 use redis::{Client, Commands, Connection};

@@ -6,6 +6,7 @@
 
 mod common;
 
+use common::files::Folder;
 use common::sockets::watch;
 use common::{scheduler, Drops, OnDrop};
 use multitask::dump::TaskInfo;
@@ -110,7 +111,8 @@ fn on_a_plain_thread_the_default_scheduler_serves_and_its_other_tasks_go_on() {
 
 #[test]
 fn a_server_of_unix_sockets_serves_and_stops_like_one_of_tcp() {
-    let path = std::env::temp_dir().join(format!("multitask-server-{}", std::process::id()));
+    let folder = Folder::new();
+    let path = folder.join("socket");
     let server = Server::new(UnixListener::bind(&path).unwrap());
     assert_eq!(server.local_addr().unwrap().as_pathname(), Some(&*path));
     let handle = server.handle();
@@ -132,7 +134,6 @@ fn a_server_of_unix_sockets_serves_and_stops_like_one_of_tcp() {
     assert_eq!((report.finished, report.cancelled), (1, 1));
     let refused = std::os::unix::net::UnixStream::connect(&path).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
-    std::fs::remove_file(path).unwrap();
 }
 
 #[test]
@@ -337,11 +338,11 @@ fn what_is_no_listener_ends_the_server_with_an_error() {
     assert_eq!(error.raw_os_error(), Some(libc::EINVAL));
 
     // Another family's connections have no address that a handler could be given.
-    let path = std::env::temp_dir().join(format!("multitask-family-{}", std::process::id()));
+    let folder = Folder::new();
+    let path = folder.join("socket");
     let listener = UnixListener::bind(&path).unwrap();
     let server = Server::new(TcpListener::from(std::os::fd::OwnedFd::from(listener)));
     let _client = std::os::unix::net::UnixStream::connect(&path).unwrap();
-    std::fs::remove_file(path).unwrap();
     let error = server.serve(|_, _| ()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
 }

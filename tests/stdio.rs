@@ -3,6 +3,10 @@
 //! The process is this program started again, with the name of a role. Nothing sleeps to let things settle: a role says what it has
 //! come to, on a stream that the case listens to.
 
+#[path = "common/files.rs"]
+mod files;
+
+use files::Folder;
 use multitask::{io, spawn, spawn_local, timeout, yield_now, Scheduler};
 use std::cell::Cell;
 use std::fs::{self, File};
@@ -14,7 +18,7 @@ use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::Duration;
-use std::{env, process, ptr, thread};
+use std::{env, ptr, thread};
 
 const ROLE: &str = "MULTITASK_TEST_ROLE";
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -83,8 +87,7 @@ fn a_pipe_is_copied_to_a_pipe() {
 }
 
 fn a_file_is_copied_to_a_file() {
-    let folder = env::temp_dir().join(format!("multitask-stdio-{}", process::id()));
-    fs::create_dir_all(&folder).unwrap();
+    let folder = Folder::new();
     let (from, to) = (folder.join("from"), folder.join("to"));
     let text = "a line\n".repeat(100_000);
     fs::write(&from, &text).unwrap();
@@ -98,7 +101,6 @@ fn a_file_is_copied_to_a_file() {
         .succeeds();
     let expected = format!("{text}100000 lines\n");
     assert!(fs::read_to_string(&to).unwrap() == expected);
-    fs::remove_dir_all(folder).unwrap();
 }
 
 fn the_null_device_is_an_empty_input_and_takes_all_output() {

@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::files::Folder;
 use common::{ends, OnDrop};
 use multitask::io::{pipe, Interest};
 use multitask::sync::{mpsc, Event, Mutex};
@@ -225,17 +226,10 @@ fn a_call_that_blocks_takes_no_time() {
     }
 }
 
-/// A named pipe of a test.
-fn fifo(name: &str) -> std::path::PathBuf {
-    let path = env::temp_dir().join(format!("multitask-testing-{name}-{}", std::process::id()));
-    let made = Command::new("mkfifo").arg(&path).status().unwrap();
-    assert!(made.success());
-    path
-}
-
 #[test]
 fn a_call_that_may_last_for_ever_does_not_stop_the_clock() {
-    let path = fifo("endless");
+    let folder = Folder::new();
+    let path = folder.pipe("endless");
     run(|| {
         let start = now();
         let opened = timeout(HOUR, || multitask::fs::File::open(&path).map(drop));
@@ -244,12 +238,12 @@ fn a_call_that_may_last_for_ever_does_not_stop_the_clock() {
     });
     // Whoever opens it is let go.
     fs::File::options().write(true).open(&path).unwrap();
-    fs::remove_file(path).unwrap();
 }
 
 #[test]
 fn who_waits_for_a_call_that_may_last_for_ever_is_not_in_a_deadlock() {
-    let path = fifo("awaited");
+    let folder = Folder::new();
+    let path = folder.pipe("awaited");
     let scheduler = new();
     let other = path.clone();
     let opens = scheduler.spawn(move || multitask::fs::File::open(other).map(drop));
@@ -265,7 +259,6 @@ fn who_waits_for_a_call_that_may_last_for_ever_is_not_in_a_deadlock() {
     scheduler.run().unwrap();
     opens.join().unwrap().unwrap();
     thread.join().unwrap().unwrap();
-    fs::remove_file(path).unwrap();
 }
 
 #[test]

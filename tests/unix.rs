@@ -6,6 +6,7 @@
 
 mod common;
 
+use common::files::Folder;
 use common::sockets::*;
 use multitask::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use multitask::{spawn, yield_now, Cancelled, JoinError, JoinHandle, Timeout};
@@ -21,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use std::{env, process, thread};
+use std::{process, thread};
 
 // ---- Drop-in: one text, compiled and run for std::os::unix::net and for multitask::os::unix::net ----
 
@@ -336,19 +337,21 @@ fn everything_of_stds_unix_sockets_exists_with_the_same_signatures() {
 #[test]
 fn a_program_gets_the_same_answers_from_both_on_a_thread_and_in_a_task() {
     // One after the other in one place, for the path is part of the answers.
-    let dir = Dir::path_of("answers");
-    let expected = Dir::with(&dir, of_std::behaviour);
-    let on_a_thread = Dir::with(&dir, |dir| {
-        let dir = dir.to_owned();
-        thread::spawn(move || of_multitask::behaviour(&dir))
-            .join()
-            .unwrap()
-    });
-    assert_eq!(on_a_thread, expected);
-    let in_a_task = Dir::with(&dir, |dir| {
-        let dir = dir.to_owned();
-        in_tasks(move || of_multitask::behaviour(&dir))
-    });
+    let folder = Folder::new();
+    let dir = folder.join("answers");
+    let behaviour = |of: fn(&Path) -> io::Result<Vec<String>>| {
+        fs::create_dir(&dir).unwrap();
+        let dir = dir.clone();
+        move || {
+            let answers = of(&dir).unwrap();
+            fs::remove_dir_all(&dir).unwrap();
+            answers
+        }
+    };
+    let expected = behaviour(of_std::behaviour)();
+    let on_a_thread = thread::spawn(behaviour(of_multitask::behaviour));
+    assert_eq!(on_a_thread.join().unwrap(), expected);
+    let in_a_task = in_tasks(behaviour(of_multitask::behaviour));
     assert_eq!(in_a_task, expected);
 }
 
@@ -357,7 +360,7 @@ fn a_program_gets_the_same_answers_from_both_on_a_thread_and_in_a_task() {
 #[test]
 fn a_hundred_clients_are_echoed_by_tasks_of_one_thread() {
     in_tasks_of_one_thread(|| {
-        let dir = Dir::new("echo");
+        let dir = Folder::new();
         let listener = UnixListener::bind(dir.join("s")).unwrap();
         let server = spawn(move || {
             for stream in listener.incoming().take(100) {
@@ -386,7 +389,7 @@ fn a_hundred_clients_are_echoed_by_tasks_of_one_thread() {
 #[test]
 fn plain_threads_without_a_scheduler_talk_to_each_other() {
     let _watch = watch();
-    let dir = Dir::new("threads");
+    let dir = Folder::new();
     let listener = UnixListener::bind(dir.join("s")).unwrap();
     let server = thread::spawn(move || echo(listener.accept().unwrap().0));
     let mut stream = UnixStream::connect(dir.join("s")).unwrap();
@@ -400,7 +403,7 @@ fn plain_threads_without_a_scheduler_talk_to_each_other() {
 
 #[test]
 fn a_plain_thread_and_a_task_talk_to_each_other() {
-    let dir = Dir::new("both");
+    let dir = Folder::new();
     let listener = UnixListener::bind(dir.join("s")).unwrap();
     let path = dir.join("s");
     let client = thread::spawn(move || {
@@ -439,7 +442,7 @@ fn abstract_addresses_are_bound_connected_and_sent_to_and_need_no_path() {
 #[test]
 fn a_path_in_use_and_one_that_nobody_listens_at_fail_that_call_only() {
     in_tasks(|| {
-        let dir = Dir::new("in-use");
+        let dir = Folder::new();
         let listener = UnixListener::bind(dir.join("s")).unwrap();
         let kind = |error: io::Error| error.kind();
         let again = UnixListener::bind(dir.join("s")).unwrap_err();
@@ -561,7 +564,7 @@ fn ending_a_stream_through_a_clone_wakes_the_task_that_reads() {
 #[test]
 fn several_tasks_accepting_from_one_listener_get_one_connection_each() {
     in_tasks(|| {
-        let dir = Dir::new("acceptors");
+        let dir = Folder::new();
         let listener = Arc::new(UnixListener::bind(dir.join("s")).unwrap());
         let acceptors: Vec<_> = (0..4)
             .map(|_| {
@@ -585,7 +588,7 @@ fn several_tasks_accepting_from_one_listener_get_one_connection_each() {
 #[test]
 fn an_accept_that_times_out_says_so_and_leaves_the_listener_usable() {
     in_tasks(|| {
-        let dir = Dir::new("accept-timeout");
+        let dir = Folder::new();
         let listener = UnixListener::bind(dir.join("s")).unwrap();
         assert_timed_out(listener.accept_timeout(SHORT));
         assert_timed_out(listener.accept_timeout(Duration::ZERO));
@@ -602,7 +605,7 @@ fn an_accept_that_times_out_says_so_and_leaves_the_listener_usable() {
 #[test]
 fn a_listener_taken_in_with_a_timeout_keeps_it_and_passes_it_on() {
     in_tasks(|| {
-        let dir = Dir::new("inherit");
+        let dir = Folder::new();
         let listener = net::UnixListener::bind(dir.join("s")).unwrap();
         socket2::SockRef::from(&listener)
             .set_read_timeout(Some(SHORT * 5))
@@ -619,7 +622,7 @@ fn a_listener_taken_in_with_a_timeout_keeps_it_and_passes_it_on() {
 #[test]
 fn a_connect_to_a_full_backlog_waits_until_somebody_accepts() {
     in_tasks(|| {
-        let full = Full::new("backlog");
+        let full = Full::new();
         let mut connect = waiting(full.connecting());
         let_events_pass();
         assert!(!connect.is_finished());
@@ -639,7 +642,7 @@ fn a_connect_to_a_full_backlog_waits_until_somebody_accepts() {
 #[test]
 fn a_connect_to_a_full_backlog_waits_on_a_plain_thread_too() {
     let _watch = watch();
-    let full = Full::new("backlog-thread");
+    let full = Full::new();
     let scope = multitask::timeout(SHORT, full.connecting());
     assert_eq!(scope.map(|_| ()), Err(Timeout));
     let connect = thread::spawn(full.connecting());
@@ -650,7 +653,7 @@ fn a_connect_to_a_full_backlog_waits_on_a_plain_thread_too() {
 #[test]
 fn a_connect_whose_listener_goes_while_it_waits_is_refused() {
     in_tasks(|| {
-        let full = Full::new("backlog-gone");
+        let full = Full::new();
         let connect = waiting(full.connecting());
         drop(full);
         let error = connect.join().unwrap().unwrap_err();
@@ -665,7 +668,7 @@ fn a_connect_whose_listener_goes_while_it_waits_is_refused() {
 #[test]
 fn a_connect_in_the_destructor_of_a_cancelled_task_fails_instead_of_waiting() {
     in_tasks(|| {
-        let full = Full::new("backlog-cancelled");
+        let full = Full::new();
         let (connect, answer) = (full.connecting(), Arc::new(OnceLock::new()));
         let told = Arc::clone(&answer);
         let task = waiting(move || {
@@ -697,23 +700,21 @@ fn waiting_for_room_at_another_socket_takes_no_processor_time() {
         let taken = time() - before;
         assert!(taken < SHORT * 2, "{taken:?}");
     }
-    let wait = |test| {
-        move || {
-            let full = Full::new(&format!("idle-connect-{test}"));
-            let connect = full.connecting();
-            idle(|| {
-                multitask::timeout(SHORT * 10, connect).unwrap_err();
-            });
-            for connected in [false, true] {
-                let crowd = Crowd::new(&format!("idle-send-{test}-{connected}"));
-                let sender = crowd.sender(connected);
-                sender.set_write_timeout(Some(SHORT * 10)).unwrap();
-                idle(|| assert_timed_out(crowd.send(&sender, connected)));
-            }
+    let wait = || {
+        let full = Full::new();
+        let connect = full.connecting();
+        idle(|| {
+            multitask::timeout(SHORT * 10, connect).unwrap_err();
+        });
+        for connected in [false, true] {
+            let crowd = Crowd::new();
+            let sender = crowd.sender(connected);
+            sender.set_write_timeout(Some(SHORT * 10)).unwrap();
+            idle(|| assert_timed_out(crowd.send(&sender, connected)));
         }
     };
-    in_tasks(wait("task"));
-    thread::spawn(wait("thread")).join().unwrap();
+    in_tasks(wait);
+    thread::spawn(wait).join().unwrap();
 }
 
 // ---- Datagrams ----
@@ -786,7 +787,7 @@ fn several_tasks_receiving_on_one_socket_get_each_datagram_once() {
 fn a_send_to_a_full_queue_waits_until_the_receiver_takes_something() {
     for connected in [false, true] {
         in_tasks(move || {
-            let crowd = Crowd::new(&format!("queue-{connected}"));
+            let crowd = Crowd::new();
             let sender = crowd.sender(connected);
             sender.set_write_timeout(Some(SHORT)).unwrap();
             assert_timed_out(crowd.send(&sender, connected));
@@ -805,7 +806,7 @@ fn a_send_to_a_full_queue_waits_until_the_receiver_takes_something() {
 fn a_send_to_a_full_queue_waits_on_a_plain_thread_too() {
     let _watch = watch();
     for connected in [false, true] {
-        let crowd = Crowd::new(&format!("queue-thread-{connected}"));
+        let crowd = Crowd::new();
         let sender = crowd.sender(connected);
         sender.set_write_timeout(Some(SHORT)).unwrap();
         assert_timed_out(crowd.send(&sender, connected));
@@ -824,7 +825,7 @@ fn a_send_to_a_full_queue_waits_on_a_plain_thread_too() {
 fn a_receiver_that_goes_fails_the_task_that_waits_to_send_to_it() {
     for connected in [false, true] {
         in_tasks(move || {
-            let crowd = Crowd::new(&format!("gone-{connected}"));
+            let crowd = Crowd::new();
             let send = crowd.sending(crowd.sender(connected), connected);
             let Crowd { receiver, _dir, .. } = crowd;
             drop(receiver);
@@ -838,7 +839,7 @@ fn a_receiver_that_goes_fails_the_task_that_waits_to_send_to_it() {
 fn a_task_cancelled_while_it_waits_to_send_has_sent_nothing() {
     for connected in [false, true] {
         in_tasks(move || {
-            let crowd = Crowd::new(&format!("cancel-{connected}"));
+            let crowd = Crowd::new();
             let send = crowd.sending(crowd.sender(connected), connected);
             send.cancel();
             assert!(matches!(send.join(), Err(JoinError::Cancelled)));
@@ -854,7 +855,7 @@ fn a_task_cancelled_while_it_waits_to_send_has_sent_nothing() {
 #[test]
 fn a_non_blocking_socket_answers_would_block_and_never_waits() {
     in_tasks(|| {
-        let crowd = Crowd::new("non-blocking");
+        let crowd = Crowd::new();
         let sender = crowd.sender(false);
         let would_block = |error: io::Error| assert_eq!(error.kind(), ErrorKind::WouldBlock);
         sender.set_nonblocking(true).unwrap();
@@ -945,7 +946,7 @@ fn sockets_handed_out_block_again_and_keep_their_timeouts() {
     assert!(non_blocking(&datagram));
     assert!(!non_blocking(&net::UnixDatagram::from(datagram)));
 
-    let dir = Dir::new("hand-out");
+    let dir = Folder::new();
     let listener = UnixListener::bind(dir.join("s")).unwrap();
     assert!(non_blocking(&listener));
     assert!(!non_blocking(&OwnedFd::from(listener)));
@@ -968,37 +969,6 @@ fn a_stream_outlives_the_scheduler_it_was_used_on() {
 
 // ---- Helpers ----
 
-/// A directory for the paths of a test, removed with what is in it.
-struct Dir(PathBuf);
-
-impl Dir {
-    fn path_of(test: &str) -> PathBuf {
-        env::temp_dir().join(format!("multitask-unix-{test}-{}", process::id()))
-    }
-
-    fn new(test: &str) -> Self {
-        let path = Dir::path_of(test);
-        fs::create_dir(&path).unwrap();
-        Dir(path)
-    }
-
-    fn join(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    fn with<T>(path: &Path, f: impl FnOnce(&Path) -> io::Result<T>) -> T {
-        fs::create_dir(path).unwrap();
-        let dir = Dir(path.to_owned());
-        f(&dir.0).unwrap()
-    }
-}
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 /// Lets the reactor deliver what there is to deliver: it is polled at least once in 64 runs of tasks.
 fn let_events_pass() {
     for _ in 0..1000 {
@@ -1009,13 +979,13 @@ fn let_events_pass() {
 /// A listener with no room for another connection.
 struct Full {
     listener: UnixListener,
-    dir: Dir,
+    dir: Folder,
     _backlog: Vec<Socket>,
 }
 
 impl Full {
-    fn new(test: &str) -> Self {
-        let dir = Dir::new(test);
+    fn new() -> Self {
+        let dir = Folder::new();
         let addr = SockAddr::unix(dir.join("s")).unwrap();
         let socket = || Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
         let listener = socket();
@@ -1043,12 +1013,12 @@ impl Full {
 struct Crowd {
     receiver: UnixDatagram,
     path: PathBuf,
-    _dir: Dir,
+    _dir: Folder,
 }
 
 impl Crowd {
-    fn new(test: &str) -> Self {
-        let _dir = Dir::new(test);
+    fn new() -> Self {
+        let _dir = Folder::new();
         let path = _dir.join("s");
         let receiver = UnixDatagram::bind(&path).unwrap();
         loop {

@@ -139,6 +139,7 @@ mod tests {
     #[test]
     fn the_peer_of_an_unnamed_unix_socket_is_unnamed() {
         let path = std::env::temp_dir().join(format!("accept-{}.sock", std::process::id()));
+        let _left_by_who_was_killed = std::fs::remove_file(&path);
         let listener = UnixListener::bind(&path).expect("a free path");
         let client = std::os::unix::net::UnixStream::connect(&path).expect("it listens");
         let (_accepted, peer) = accept_nonblocking(listener.as_fd()).expect("a client is there");

@@ -1,29 +1,39 @@
-//! What the tests of files need: a folder of their own, and named pipes.
+//! What tests need that make files: a folder of their own, and named pipes.
+#![allow(dead_code)] // each test uses a part
 
-use std::ffi::CString;
-use std::os::unix::ffi::OsStrExt;
+use std::env;
+use std::ffi::{CString, OsString};
+use std::io::Error;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::{env, process};
 
 /// A folder of its own for a test, removed in the end.
 pub struct Folder(pub PathBuf);
 
 impl Folder {
+    /// Never one that is there already: who was killed leaves his behind, and the numbers of processes come round again.
     pub fn new() -> Folder {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let name = format!(
-            "multitask-fs-{}-{}",
-            process::id(),
-            COUNT.fetch_add(1, SeqCst)
-        );
-        let path = env::temp_dir().join(name);
-        std::fs::create_dir(&path).unwrap();
-        Folder(path.canonicalize().unwrap())
+        let pattern = env::temp_dir()
+            .canonicalize()
+            .unwrap()
+            .join("multitask-XXXXXX");
+        let mut name = CString::new(pattern.into_os_string().into_vec())
+            .unwrap()
+            .into_bytes_with_nul();
+        // SAFETY: a name that ends with a zero, of which no byte but those of the pattern is changed.
+        let made = unsafe { libc::mkdtemp(name.as_mut_ptr().cast()) };
+        assert!(!made.is_null(), "{}", Error::last_os_error());
+        name.pop();
+        Folder(OsString::from_vec(name).into())
     }
 
     pub fn join(&self, name: &str) -> PathBuf {
         self.0.join(name)
+    }
+
+    /// The same, for a command line.
+    pub fn path(&self, name: &str) -> String {
+        self.join(name).into_os_string().into_string().unwrap()
     }
 
     pub fn file(&self, name: &str, contents: &[u8]) -> PathBuf {

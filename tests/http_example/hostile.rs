@@ -68,7 +68,7 @@ fn who_says_nothing_is_closed_without_a_word() {
 
 #[test]
 fn who_never_reads_is_cut_off_and_others_are_served_meanwhile() {
-    let folder = Folder::new("never");
+    let folder = Folder::new();
     folder.file("large.bin", &noise(1 << 20));
     let root = ["--root", folder.0.to_str().unwrap()];
     let server = serving(&[&QUICK[..], &root].concat());

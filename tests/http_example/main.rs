@@ -73,10 +73,10 @@ fn a_megabyte_comes_back_through_curl_and_what_is_too_large_is_refused() {
     if !is_installed("curl", "curl") {
         return;
     }
-    let folder = Folder::new("upload");
+    let folder = Folder::new();
     let sent = noise(1 << 20);
-    let file = folder.file("sent", &sent);
-    let data = format!("@{file}");
+    folder.file("sent", &sent);
+    let data = format!("@{}", folder.path("sent"));
     let server = serving(&["--max-body", "1048576"]);
     let echo = server.url("/echo");
     for coding in ["Content-Type: x/y", "Transfer-Encoding: chunked"] {
@@ -107,10 +107,11 @@ fn wrk_sees_no_error_and_counts_what_the_server_counts() {
     if !is_installed("wrk", "wrk") {
         return;
     }
-    let folder = Folder::new("wrk");
+    let folder = Folder::new();
     let script = "init = function() local one = wrk.format('GET', '/plaintext'); all = string.rep(one, 16) end\n\
                   request = function() return all end\n";
-    let script = folder.file("pipeline.lua", script.as_bytes());
+    folder.file("pipeline.lua", script.as_bytes());
+    let script = folder.path("pipeline.lua");
     for (options, args) in [
         (&[][..], &[][..]),
         (&[], &["--script", &script]),
@@ -340,7 +341,7 @@ fn after_a_request_that_can_be_read_in_two_ways_nothing_more_is_read() {
 
 #[test]
 fn files_come_whole_and_only_those_of_the_folder() {
-    let folder = Folder::new("files");
+    let folder = Folder::new();
     let large = noise(300_000);
     folder.file("large.bin", &large);
     folder.file("empty.txt", b"");

@@ -1,7 +1,8 @@
 //! The page of numbers, read as strictly as Prometheus does: <https://prometheus.io/docs/instrumenting/exposition_formats/>.
 
 use super::peers::{curl, get, serving, serving_tls};
-use super::programs::{is_installed, Folder};
+use super::programs::files::Folder;
+use super::programs::is_installed;
 use std::collections::BTreeMap;
 
 /// What a page says: the value of each sample by its name and labels.
@@ -107,7 +108,7 @@ fn over_tls_it_is_the_same_page() {
     if !is_installed("curl", "curl") {
         return;
     }
-    let folder = Folder::new("metrics");
+    let folder = Folder::new();
     let cert = folder.path("cert.pem");
     let server = serving_tls(&["--save-cert", &cert]);
     let page = curl(&["--cacert", &cert, &server.url("/metrics")]);

@@ -1,6 +1,6 @@
 //! A server of the examples at work, a client by hand, and curl.
 
-pub use crate::programs::Folder;
+pub use crate::programs::files::Folder;
 use crate::programs::{served, Program, Server, PATIENCE};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;

@@ -22,7 +22,7 @@ fn curl_trusts_the_certificate_that_it_is_told_of_and_no_other() {
     if !is_installed("curl", "curl") {
         return;
     }
-    let folder = Folder::new("trust");
+    let folder = Folder::new();
     let (server, cert) = known(&folder, &[]);
     for url in [server.url("/plaintext"), by_name(&server.url("/plaintext"))] {
         for version in ["--tlsv1.3", "--tls-max=1.2"] {
@@ -42,9 +42,10 @@ fn a_megabyte_comes_back_through_curl_over_tls_and_files_come_whole() {
     if !is_installed("curl", "curl") {
         return;
     }
-    let folder = Folder::new("tls-large");
+    let folder = Folder::new();
     let sent = noise(1 << 20);
-    let data = format!("@{}", folder.file("sent", &sent));
+    folder.file("sent", &sent);
+    let data = format!("@{}", folder.path("sent"));
     let (server, cert) = known(&folder, &["--root", folder.0.to_str().unwrap()]);
     let trusting = ["--cacert", &cert, "--output", &folder.path("back")];
     for args in [
@@ -81,7 +82,7 @@ fn openssl_shakes_hands_in_both_versions_and_hears_the_goodbye() {
     if !is_installed("openssl", "openssl") {
         return;
     }
-    let folder = Folder::new("openssl");
+    let folder = Folder::new();
     let (server, cert) = known(&folder, &[]);
     for version in ["-tls1_2", "-tls1_3"] {
         let mut client = Program::from(Command::new("openssl").args([
@@ -114,7 +115,7 @@ fn openssl_shakes_hands_in_both_versions_and_hears_the_goodbye() {
 
 #[test]
 fn who_speaks_no_tls_or_too_slowly_is_closed_and_others_are_served() {
-    let folder = Folder::new("no-tls");
+    let folder = Folder::new();
     let (server, cert) = known(&folder, &["--head-time", "0.5"]);
     let (alert, _) = served(|| {
         let mut plain = server.client().0;
@@ -170,7 +171,7 @@ fn fetched(cert: &str, urls: &[&str], expected: Result<&str, &str>) {
 
 #[test]
 fn pages_come_in_the_order_in_which_they_were_asked_for() {
-    let folder = Folder::new("get");
+    let folder = Folder::new();
     folder.file("one", b"one\n");
     folder.file("two", b"two\n");
     let (server, cert) = known(&folder, &["--root", folder.0.to_str().unwrap()]);
@@ -206,7 +207,7 @@ fn the_client_and_the_server_of_openssl_understand_each_other() {
     if !is_installed("openssl", "openssl") {
         return;
     }
-    let folder = Folder::new("s-server");
+    let folder = Folder::new();
     let (cert, key) = (folder.path("cert.pem"), folder.path("key.pem"));
     run(
         "openssl",

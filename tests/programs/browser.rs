@@ -1,7 +1,8 @@
 //! A browser without a window. It is told what to do, and asked what it shows, by the protocol of its own developer tools: messages in
 //! JSON through a WebSocket, one for the browser and one for each tab.
 
-use super::{Folder, Program, PATIENCE};
+use super::files::Folder;
+use super::{Program, PATIENCE};
 use serde_json::{json, Value};
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
@@ -25,7 +26,7 @@ pub struct Browser {
 
 impl Browser {
     pub fn start() -> Browser {
-        let profile = Folder::new("browser");
+        let profile = Folder::new();
         let folder = format!("--user-data-dir={}", profile.0.display());
         let mut command = Command::new("chromium");
         command

@@ -5,11 +5,14 @@
 #![allow(dead_code)] // each test uses a part
 
 pub mod browser;
+// Beside `tests/common` where a test has that as well.
+#[allow(clippy::duplicate_mod)]
+#[path = "../common/files.rs"]
+pub mod files;
 
-use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
@@ -170,7 +173,7 @@ impl Program {
 
     /// The most bytes that it ever had; 0 where that is not told, as it is on Linux only.
     pub fn memory(&self) -> u64 {
-        let Ok(status) = fs::read_to_string(format!("/proc/{}/status", self.id())) else {
+        let Ok(status) = std::fs::read_to_string(format!("/proc/{}/status", self.id())) else {
             return 0;
         };
         let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -222,33 +225,6 @@ pub fn served<T>(client: impl Fn() -> io::Result<T>) -> (T, u64) {
         }
     }
     panic!("let go {TIMES} times");
-}
-
-/// A folder of its own for a test, which is removed when this is dropped.
-pub struct Folder(pub PathBuf);
-
-impl Folder {
-    pub fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("multitask-{name}-{}", std::process::id()));
-        let _old = fs::remove_dir_all(&path);
-        fs::create_dir(&path).unwrap();
-        Folder(path)
-    }
-
-    pub fn path(&self, name: impl AsRef<Path>) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
-    }
-
-    pub fn file(&self, name: &str, content: &[u8]) -> String {
-        fs::write(self.0.join(name), content).unwrap();
-        self.path(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _gone = fs::remove_dir_all(&self.0);
-    }
 }
 
 /// Somebody in the chat, by std's sockets.
