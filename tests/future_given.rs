@@ -591,6 +591,50 @@ fn a_waker_that_panics_disturbs_nobody() {
     assert_eq!(task.join().unwrap(), "ended");
 }
 
+#[test]
+fn a_waker_that_waits_as_a_task_ends_waits_as_that_task_and_no_other_gets_its_stack() {
+    struct Waits(AtomicUsize);
+    impl Wake for Waits {
+        fn wake(self: Arc<Self>) {
+            let before = [7; 100];
+            (0..3).for_each(|_| yield_now());
+            assert_eq!(std::hint::black_box(before), [7; 100]);
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+    for has_waited in [false, true] {
+        ends(move || {
+            let scheduler = Scheduler::new().unwrap();
+            let waits = Arc::new(Waits(AtomicUsize::new(0)));
+            let waker = Waker::from(waits.clone());
+            let task = |n| {
+                scheduler.spawn(move || {
+                    if has_waited {
+                        yield_now();
+                    }
+                    n
+                })
+            };
+            let mut tasks: Vec<_> = (0..10).map(task).collect();
+            for task in &mut tasks {
+                assert!(poll(Pin::new(task), &waker).is_pending());
+            }
+            for n in 0..100 {
+                scheduler.spawn(move || (0..n % 5).for_each(|_| yield_now()));
+            }
+            scheduler.run().unwrap();
+            assert_eq!(waits.0.load(SeqCst), 10);
+            assert_eq!(scheduler.metrics().suspended, 0);
+            for (n, task) in tasks.into_iter().enumerate() {
+                assert_eq!(task.join().unwrap(), n);
+            }
+            let more: Vec<_> = (0..100).map(|n| scheduler.spawn(move || n)).collect();
+            scheduler.run().unwrap();
+            assert!((0..100).eq(more.into_iter().map(|task| task.join().unwrap())));
+        });
+    }
+}
+
 // ---- events ----
 
 #[test]

@@ -148,6 +148,8 @@ impl Header {
                 Err(now) => state = now,
                 Ok(_) if joined => {
                     self.joiner().wake();
+                    // A future's waker is code of others: the task may have been suspended in it, for the first time.
+                    let release = !self.housed.get();
                     if release {
                         self.release();
                     }
