@@ -628,7 +628,7 @@ impl Worker {
         task.end_run(run);
     }
 
-    #[inline]
+    #[inline(always)]
     fn switch_to(&self, task: &'static Header) {
         CX.with(|cx| {
             cx.budget.set(BUDGET);
@@ -660,34 +660,54 @@ impl Worker {
     }
 
     /// First run of a task: from the seat, or on a stack of its own size.
-    #[inline]
+    // Inlined up to the switch, as `resume` is.
+    #[inline(always)]
     fn begin(&self, task: &'static Header) {
-        // SAFETY: the seat is the loop's; no task runs.
-        match unsafe { &mut *self.seat.get() } {
-            Some(fiber) if !task.has_own_size() => fiber.resume(),
-            _ => return self.begin_elsewhere(task),
+        if task.has_own_size() {
+            return self.begin_elsewhere(task);
         }
-        self.clear_seat();
+        // SAFETY: the seat is the loop's; no task runs.
+        let seat = unsafe { &mut *self.seat.get() };
+        if let Some(fiber) = seat {
+            fiber.resume();
+            return self.clear_seat();
+        }
+        match self.fetch() {
+            // Many that wait come one after the other. So this one does not move from the seat, right after where it
+            // stands was stored there.
+            Ok(mut fiber) => {
+                fiber.resume();
+                match CX.with(|cx| cx.task.get()) {
+                    Some(task) => self.house_new(task, fiber),
+                    None => *seat = Some(fiber),
+                }
+            }
+            Err(error) => self.refuse(task, &error),
+        }
     }
 
-    /// The same where there is no fiber in the seat, or it is not of the task's size.
-    #[inline(never)]
-    fn begin_elsewhere(&self, task: &'static Header) {
-        let size = task.stack_size();
-        let taken = self.fibers.borrow_mut().take(size);
+    /// A fiber for the seat.
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    #[inline]
+    fn fetch(&self) -> io::Result<Fiber> {
         if self.is_far() {
             self.foresee_start();
         }
+        self.fibers.borrow_mut().take(0)
+    }
+
+    /// First run of a task that has a size of its own.
+    #[cold]
+    #[inline(never)]
+    fn begin_elsewhere(&self, task: &'static Header) {
+        let taken = self.fibers.borrow_mut().take(task.stack_size());
         match taken {
             Err(error) => self.refuse(task, &error),
-            Ok(fiber) if size != 0 => {
+            Ok(fiber) => {
                 self.house(task, fiber);
                 self.resume(task);
-            }
-            Ok(fiber) => {
-                // SAFETY: the seat is the loop's; no task runs.
-                unsafe { &mut *self.seat.get() }.insert(fiber).resume();
-                self.clear_seat();
             }
         }
     }
@@ -702,13 +722,20 @@ impl Worker {
 
     #[inline(never)]
     fn house_seat(&self, task: &'static Header) {
-        CX.with(|cx| cx.task.set(None));
         // SAFETY: the seat is the loop's, or of who is in its place; nobody runs on the fiber in it any more.
         let fiber = unsafe { &mut *self.seat.get() }.take();
-        task.aside.set(aside::set_aside());
-        self.house(task, fiber.expect("it stands in the seat"));
+        self.house_new(task, fiber.expect("it stands in the seat"));
     }
 
+    /// The current task has stopped in its first run.
+    #[inline(always)]
+    fn house_new(&self, task: &'static Header, fiber: Fiber) {
+        CX.with(|cx| cx.task.set(None));
+        task.aside.set(aside::set_aside());
+        self.house(task, fiber);
+    }
+
+    #[inline]
     fn house(&self, task: &'static Header, fiber: Fiber) {
         // SAFETY: the task is not running.
         unsafe { *task.fiber.get() = Some(fiber) };

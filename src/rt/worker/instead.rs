@@ -59,7 +59,7 @@ impl Worker {
     /// Puts a fiber into the seat, if there is one to be had.
     #[inline(never)]
     fn furnish(&self, seat: &mut Option<Fiber>) {
-        *seat = self.fibers.borrow_mut().take(0).ok();
+        *seat = self.fetch().ok();
     }
 }
 
