@@ -34,6 +34,12 @@ const DEPUTED: u32 = 32;
 /// The result was taken out, and the handle is still there.
 const TAKEN: u32 = 64;
 
+/// Whether there is a handle, and nobody joins but a task of the same home.
+#[inline(always)]
+const fn is_plain(state: u32) -> bool {
+    state == HANDLE || state == HANDLE | LOCAL | JOINING
+}
+
 /// A task is cancelled before it began.
 #[cold]
 #[inline(never)]
@@ -44,10 +50,12 @@ fn too_late() -> JoinError {
 
 impl Header {
     /// Runs the task's closure to its end on the calling stack and publishes what came of it. A task that was
-    /// cancelled before it started does not start.
+    /// cancelled before it started does not start. Does not come back from a fiber that is left before: see [`Stage::leave`].
     ///
     /// True if the task's own reference was given up as well, and the header must not be touched any more; false if
     /// a fiber is in the header, and the loop has to take it out first.
+    ///
+    /// [`Stage::leave`]: super::job::Stage::leave
     #[inline]
     pub(super) fn run_to_end(&'static self) -> bool {
         // Who cancels it from elsewhere sends a message, which may come after somebody has taken the task.
@@ -79,9 +87,15 @@ impl Header {
 
     #[inline]
     fn run_or_refuse(&'static self, refused: Option<JoinError>) -> bool {
-        let group: *const Group = self.group.get().cast();
         // SAFETY: a task is run once, by its home thread or by whoever finds that it has none.
         let ending = unsafe { self.job.get().run(&self.payload, refused) };
+        self.come_to_end(ending)
+    }
+
+    /// What there is to do when the job is done; answers as `run_to_end`.
+    #[inline]
+    fn come_to_end(&'static self, ending: Ending) -> bool {
+        let group: *const Group = self.group.get().cast();
         if self.has_belongings() {
             // SAFETY: the task is at its end, or never began and has only what it inherited, which is `Send`.
             self.scopes.shield(|| unsafe { self.clear_locals() });
@@ -158,6 +172,36 @@ impl Header {
                 Ok(_) => return Some(release),
             }
         }
+    }
+
+    /// Whether `end_plainly` will do, unless somebody comes between; for the task, when its job is done.
+    #[inline(always)]
+    pub(super) fn has_plain_end(&self) -> bool {
+        // Relaxed: nothing is read on the strength of it.
+        is_plain(self.join.load(Ordering::Relaxed))
+            && !self.has_belongings()
+            && self.group.get().is_null()
+    }
+
+    /// All that there is to do at most ends, when no fiber is in the header: publishes the result and gives the task's own reference up.
+    /// Then true, and the header must not be touched any more. False if there is more to do, and nothing was done. Runs
+    /// no code of others, and is for the home thread.
+    #[inline]
+    pub(super) fn end_plainly(&'static self) -> bool {
+        let state = self.join.load(Ordering::Acquire);
+        if !is_plain(state) {
+            return false;
+        }
+        let next = state | DONE | INHERITED;
+        if state & LOCAL == 0 {
+            // As in `publish_to_any`.
+            let (set, failed) = (Ordering::AcqRel, Ordering::Relaxed);
+            return self.join.compare_exchange(state, next, set, failed).is_ok();
+        }
+        // By 3 nobody else changes the word now.
+        self.join.store(next, Ordering::Relaxed);
+        self.joiner().wake_next();
+        true
     }
 
     fn joiner(&self) -> Waiter {
@@ -328,8 +372,10 @@ impl Header {
 }
 
 #[cfg(all(test, loom))]
-mod models {
+pub(in crate::rt) mod models {
+    use super::super::fiber::Switch;
     use super::super::header::models::{Actor, Cast};
+    use super::super::job::{Payload, Stage};
     use super::*;
     use crate::base::shared::{self, explore, Counted, Drops};
     use crate::rt::deputy::Deputy;
@@ -345,6 +391,15 @@ mod models {
         recycled: Arc<AtomicUsize>,
     }
 
+    /// There are no fibers.
+    pub(in crate::rt) struct NoStage;
+
+    impl Stage for NoStage {
+        fn leave(_: &Payload) -> Option<Switch> {
+            None
+        }
+    }
+
     impl Play {
         fn new() -> Self {
             let play = Play {
@@ -354,7 +409,7 @@ mod models {
             };
             let value = play.drops.one();
             // SAFETY: the header is new.
-            unsafe { play.task.header.set_job(move || value) };
+            unsafe { play.task.header.set_job::<NoStage, _, _>(move || value) };
             play
         }
 
@@ -385,6 +440,21 @@ mod models {
             if !header.is_done() {
                 header.clear_joiner();
             }
+        }
+
+        /// The same where the loop does what is left to do, if it can.
+        fn run_plainly(&self) -> thread::JoinHandle<()> {
+            let (header, recycled) = (self.task.header, self.recycled.clone());
+            thread::spawn(move || {
+                // SAFETY: it is run once.
+                let ending = unsafe { header.job.get().run(&header.payload, None) };
+                if !header.has_plain_end() || !header.end_plainly() {
+                    header.housed.set(true);
+                    assert!(!header.come_to_end(ending));
+                    header.release();
+                }
+                count(header, &recycled);
+            })
         }
 
         fn take(&self) {
@@ -456,6 +526,46 @@ mod models {
                 assert!(!joiner.was_made_ready());
             });
         }
+    }
+
+    #[test]
+    fn a_plain_end_comes_once_whoever_joins_meanwhile() {
+        explore(3, || {
+            let (play, joiner) = (Play::new(), Actor::task(1));
+            let home = play.run_plainly();
+            while !play.task.header.is_done() {
+                play.wait(&joiner, false);
+            }
+            play.take();
+            play.end(home);
+            assert!(!joiner.was_made_ready());
+        });
+    }
+
+    #[test]
+    fn a_plain_end_comes_once_if_the_handle_is_let_go_of_meanwhile() {
+        explore(3, || {
+            let play = Play::new();
+            let home = play.run_plainly();
+            play.detach();
+            play.end(home);
+        });
+    }
+
+    #[test]
+    fn a_plain_end_comes_once_if_a_joiner_gives_up_meanwhile() {
+        explore(3, || {
+            let (play, joiner) = (Play::new(), Actor::task(1));
+            let home = play.run_plainly();
+            play.wait(&joiner, true);
+            if play.task.header.is_done() {
+                play.take();
+            } else {
+                play.detach();
+            }
+            play.end(home);
+            assert!(!joiner.was_made_ready());
+        });
     }
 
     /// As a handle is polled as a future; true if it is pending.

@@ -2,7 +2,8 @@
 //!
 //! 1. A fiber's body runs on the thread that made the fiber, and nowhere else: `Fiber` is not `Send`.
 //! 2. Dropping a fiber leaks its stack, with all that is on it. A fiber whose body has returned gives the stack
-//!    back through [`Fiber::into_slot`]; there is no other way to end one (corosensei would unwind it by force).
+//!    back through [`Fiber::into_slot`] (corosensei would unwind another by force). One that was left for good, with nothing on its stack
+//!    that has to be dropped, can be made anew by [`Fiber::renew`].
 //! 3. A [`Switch`] is used on the stack of the fiber that it was given to, while that fiber runs.
 
 use super::stack::Slot;
@@ -15,6 +16,7 @@ pub(crate) struct Fiber(ManuallyDrop<Coroutine<(), (), (), Slot>>);
 
 impl Fiber {
     /// A fiber that will call `body` on `slot` when it is first resumed. Touches the slot's top page.
+    #[inline]
     pub(crate) fn new(slot: Slot, body: fn(Switch)) -> Self {
         Fiber(ManuallyDrop::new(Coroutine::with_stack(
             slot,
@@ -26,6 +28,17 @@ impl Fiber {
     #[inline(always)]
     pub(crate) fn resume(&mut self) {
         self.0.resume(());
+    }
+
+    /// A new fiber on the stack of one that stands still and will not be resumed.
+    ///
+    /// # Safety
+    /// Nothing on that stack has to be dropped, or is pointed to.
+    #[inline]
+    pub(crate) unsafe fn renew(mut self, body: fn(Switch)) -> Self {
+        // SAFETY: the caller's promise. It is a `longjmp` over frames that have nothing to do.
+        unsafe { self.0.force_reset() };
+        Fiber::new(ManuallyDrop::into_inner(self.0).into_stack(), body)
     }
 
     /// The stack of a fiber whose body has returned.

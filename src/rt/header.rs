@@ -22,7 +22,7 @@
 use super::clock;
 use super::fiber::{Fiber, Switch};
 use super::home::{Bell, Entry, Home, Message};
-use super::job::{Job, Payload};
+use super::job::{Job, Payload, Stage};
 use super::locals::{Belongings, Local, LocalId};
 use super::scope::Scopes;
 use super::span::{self, Spans};
@@ -795,9 +795,10 @@ impl Header {
     /// # Safety
     /// The header is new, and nobody else knows it yet.
     #[inline]
-    pub(crate) unsafe fn set_job<F: FnOnce() -> T, T>(&self, f: F) {
+    pub(crate) unsafe fn set_job<S: Stage, F: FnOnce() -> T, T>(&self, f: F) {
         // SAFETY: the payload of a new header is empty.
-        self.job.set(unsafe { Job::emplace(&self.payload, f) });
+        let job = unsafe { Job::emplace::<S, F, T>(&self.payload, f) };
+        self.job.set(job);
     }
 
     #[inline]

@@ -4,6 +4,7 @@
 //!    `Job::dispose`. Each of these is called at most once, in this order.
 //! 2. A value that fits lies in the payload itself, any other in a box whose pointer lies there.
 
+use super::fiber::Switch;
 use super::tally::count_end;
 use super::unwind::target_of;
 use crate::base::shared::UnsafeCell;
@@ -29,10 +30,23 @@ struct Functions {
     abandon: unsafe fn(&Payload),
 }
 
+/// Where jobs are run.
+pub(crate) trait Stage {
+    /// The job is done whose result is in `payload`. If it was the current task's, and what is left to do for that can be done by whoever
+    /// has resumed its fiber: the way there. There is nothing on the fiber then that would have to be dropped; if it is resumed
+    /// nevertheless it does that itself.
+    ///
+    /// A processor foresees where a return goes by the calls that it has seen last, and those were another stack's. To
+    /// return to the caller of the job, and to leave the fiber from there, are two returns of that kind; and what is done there
+    /// uses more of a stack that is not in the caches.
+    fn leave(payload: &Payload) -> Option<Switch>;
+}
+
 /// What a task panicked with.
 pub(crate) type Panic = Box<dyn Any + Send>;
 
 /// How a task ended.
+#[derive(Clone, Copy)]
 pub(crate) enum Ending {
     Panicked,
     /// It returned or was cancelled.
@@ -61,24 +75,25 @@ impl Job {
         })
     }
 
-    /// Stores `f` in `payload`; the job's result will be a `Result<T, JoinError>`.
+    /// Stores `f` in `payload`; the job's result will be a `Result<T, JoinError>`. It will be run on `S`.
     ///
     /// # Safety
     /// Invariant 1.
     #[inline]
-    pub(crate) unsafe fn emplace<F: FnOnce() -> T, T>(payload: &Payload, f: F) -> Job {
+    pub(crate) unsafe fn emplace<S: Stage, F: FnOnce() -> T, T>(payload: &Payload, f: F) -> Job {
         // SAFETY: by invariant 1 the payload is empty.
         unsafe { payload.put(f) };
         Job(const {
             &Functions {
-                run: run::<F, T>,
+                run: run::<S, F, T>,
                 dispose: dispose::<T>,
                 abandon: abandon::<T>,
             }
         })
     }
 
-    /// Calls the closure, or drops it uncalled if it is `refused`, and stores the result. It does not unwind.
+    /// Calls the closure, or drops it uncalled if it is `refused`, and stores the result. It does not unwind. It may leave the fiber in
+    /// the end: see [`Stage::leave`].
     ///
     /// # Safety
     /// Invariant 1.
@@ -118,8 +133,11 @@ impl Job {
 }
 
 /// # Safety
-/// As [`Job::run`], of a job that `emplace::<F, T>` has made.
-unsafe fn run<F: FnOnce() -> T, T>(payload: &Payload, refused: Option<JoinError>) -> Ending {
+/// As [`Job::run`], of a job that `emplace::<S, F, T>` has made.
+unsafe fn run<S: Stage, F: FnOnce() -> T, T>(
+    payload: &Payload,
+    refused: Option<JoinError>,
+) -> Ending {
     let result = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: `emplace::<F, T>` put it there.
         let f = unsafe { payload.take::<F>() };
@@ -138,6 +156,10 @@ unsafe fn run<F: FnOnce() -> T, T>(payload: &Payload, refused: Option<JoinError>
     };
     // SAFETY: the closure is out.
     unsafe { payload.put::<Result<T, JoinError>>(result) };
+    if let Some(switch) = S::leave(payload) {
+        // SAFETY: it is that of the fiber that runs.
+        unsafe { switch.suspend() };
+    }
     ending
 }
 

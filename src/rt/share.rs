@@ -538,6 +538,7 @@ mod tests {
 
 #[cfg(all(test, loom))]
 mod models {
+    use super::super::end::models::NoStage;
     use super::super::header::models::Actor;
     use super::super::home::Message;
     use super::super::worker::cancel_or_forward;
@@ -725,7 +726,7 @@ mod models {
             self.mark.step(0);
             let mark = self.mark.clone();
             // SAFETY: the header is as new.
-            unsafe { header.set_job(move || mark.step(1)) };
+            unsafe { header.set_job::<NoStage, _, _>(move || mark.step(1)) };
             self.due.store(true, Ordering::Relaxed);
             header
         }

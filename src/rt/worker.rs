@@ -7,7 +7,8 @@
 //!    next unstarted task without leaving its stack. If it suspends, the fiber moves into the task's header, and
 //!    stays there until the task has ended. So a short task moves no fiber, and a suspended one is found with
 //!    its header. What is in the seat is resumed by the loop, or in its place by who joins a task that is alone: see `instead`.
-//! 4. A header's own reference is given up by the loop (or by the fiber in the seat) when no fiber is in it.
+//! 4. A header's own reference is given up by the loop (or by the fiber in the seat) when no fiber is in it. Of most tasks that have
+//!    been suspended the loop does all that there is to do at the end: see `leave`.
 //! 5. Descriptors are polled after at most [`QUOTA`] task runs, timers looked at as often. No more timers fire at once than
 //!    have a turn before the next look.
 //!
@@ -28,6 +29,7 @@ use super::fiber::{Fiber, Switch};
 use super::fibers::Fibers;
 use super::header::{Birth, Header, Why, CX};
 use super::home::{idle, Entry, Errand, Home, Message};
+use super::job::{Payload, Stage};
 use super::orders::Orders;
 use super::overflow;
 use super::portrait::Portrait;
@@ -85,7 +87,7 @@ pub(crate) struct Worker {
     fibers: RefCell<Fibers>,
     /// The fiber for tasks that have not been suspended yet.
     seat: UnsafeCell<Option<Fiber>>,
-    /// A task whose fiber is in its header and idle: the loop is to take it out.
+    /// A task that has left its fiber, which is still in its header: see `retire`.
     ended: Cell<Option<&'static Header>>,
     /// What the task that was asked to show itself has shown.
     posed: Cell<Option<Backtrace>>,
@@ -749,7 +751,7 @@ impl Worker {
         unsafe { self.suspended.push_back(task) };
     }
 
-    /// The task in whose header an idle fiber stands has ended.
+    /// A task that has been suspended has left its fiber. It has ended, or it has run, and what is to be done at an end is done here.
     fn retire(&self, task: &'static Header) {
         // SAFETY: `house` put it in.
         unsafe { self.suspended.remove(task) };
@@ -757,14 +759,28 @@ impl Worker {
         self.home.count_housed(-1);
         // SAFETY: the fiber is not running.
         let fiber = unsafe { (*task.fiber.get()).take() };
-        if let Some(fiber) = fiber {
-            let switch = task.switch.get();
-            self.fibers
-                .borrow_mut()
-                .give(task.stack_size(), fiber, switch);
+        let mut fiber = fiber.expect("`house` put it in");
+        let (switch, stack_size) = (task.switch.get(), task.stack_size());
+        if task.is_done() {
+            task.release();
+        } else if task.end_plainly() {
+            // SAFETY: it was left for good, by `leave`.
+            fiber = unsafe { fiber.renew(body) };
+        } else {
+            return self.recall(task, fiber);
         }
-        self.count_out(task.stack_size());
-        task.release();
+        self.fibers.borrow_mut().give(stack_size, fiber, switch);
+        self.count_out(stack_size);
+    }
+
+    /// A task has left too soon: its handle was dropped in the meantime, or somebody came to join it from elsewhere. It does the rest on
+    /// its fiber.
+    #[cold]
+    #[inline(never)]
+    fn recall(&self, task: &'static Header, fiber: Fiber) {
+        self.house(task, fiber);
+        CX.with(|cx| cx.task.set(Some(task)));
+        self.resume(task);
     }
 
     #[inline]
@@ -1131,6 +1147,28 @@ fn body(switch: Switch) {
     }
 }
 
+/// Where tasks run.
+pub(crate) struct Tasks;
+
+impl Stage for Tasks {
+    #[inline(always)]
+    fn leave(payload: &Payload) -> Option<Switch> {
+        let task = CX.with(|cx| cx.task.get())?;
+        // One that is refused is not the current one. And who has waited for his children returns to where he came from: between
+        // the one and the other everybody has returned, so that the processor foresees it.
+        let leaves = task.housed.get()
+            && ptr::eq(&task.payload, payload)
+            && task.why.get() != Why::Join
+            && task.has_plain_end()
+            && !span::in_use();
+        if !leaves {
+            return None;
+        }
+        with_running(|worker| worker.ended.set(Some(task)));
+        Some(task.switch.get())
+    }
+}
+
 /// Runs a task, and in the seat also the next ones for as long as they are new and end without being suspended.
 fn run_tasks(mut task: &'static Header, switch: Switch) {
     loop {
@@ -1271,7 +1309,7 @@ mod tests {
         // SAFETY: this is the home thread.
         let task = unsafe { Header::new_at(worker.home, worker.home, birth) };
         // SAFETY: nobody else knows this header yet.
-        unsafe { task.set_job(f) };
+        unsafe { task.set_job::<Tasks, _, _>(f) };
         worker.home.count_spawned();
         // SAFETY: this is the home thread.
         unsafe { worker.home.put_up(task) };

@@ -7,7 +7,7 @@ use crate::rt::fibers::rounded;
 use crate::rt::header::{Birth, Header};
 use crate::rt::home::Home;
 use crate::rt::scheduler::{with_thread_default, Handle, Scheduler};
-use crate::rt::worker::{cancel_here, with_running, Worker};
+use crate::rt::worker::{cancel_here, with_running, Tasks, Worker};
 use std::io;
 use std::panic::{resume_unwind, Location};
 use std::process::abort;
@@ -343,7 +343,7 @@ impl Handle {
     {
         let header = Header::new_remote(to, birth);
         // SAFETY: nobody else knows this header yet.
-        unsafe { header.set_job(f) };
+        unsafe { header.set_job::<Tasks, _, _>(f) };
         // SAFETY: the only handle, for the type of the job; the header was born with a reference for it.
         let handle = unsafe { JoinHandle::new(Task::new(header)) };
         self.crew().send_task(header, to);
@@ -430,7 +430,7 @@ where
 {
     let job = |header: &'static Header| {
         // SAFETY: nobody else knows this header yet.
-        unsafe { header.set_job(f) }
+        unsafe { header.set_job::<Tasks, _, _>(f) }
     };
     // SAFETY: a worker is used on its own thread only, and the birth was made for this closure.
     let header = unsafe { worker.spawn(birth, job)? };
