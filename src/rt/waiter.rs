@@ -63,7 +63,7 @@ impl Waiter {
         })
     }
 
-    pub(super) fn header(self) -> &'static Header {
+    pub(crate) fn header(self) -> &'static Header {
         self.header
     }
 

@@ -1154,8 +1154,8 @@ impl Stage for Tasks {
     #[inline(always)]
     fn leave(payload: &Payload) -> Option<Switch> {
         let task = CX.with(|cx| cx.task.get())?;
-        // One that is refused is not the current one. And who has waited for his children returns to where he came from: between
-        // the one and the other everybody has returned, so that the processor foresees it.
+        // One that is refused is not the current one. And who has waited last for a child returns to where he was called: so has
+        // everybody who was called since, and the processor foresees it.
         let leaves = task.housed.get()
             && ptr::eq(&task.payload, payload)
             && task.why.get() != Why::Join

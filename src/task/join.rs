@@ -232,7 +232,10 @@ impl<T> JoinHandle<T> {
             return Outcome::Woken;
         }
         let _joining = Joining(header);
-        park(waiter, deadline, Why::Join, mode)
+        let outcome = park(waiter, deadline, Why::Join, mode);
+        // It tells how its stack came to be resumed: see `Tasks::leave`.
+        waiter.header().why.set(Why::Join);
+        outcome
     }
 
     #[inline(always)]
