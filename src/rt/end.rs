@@ -391,6 +391,18 @@ pub(in crate::rt) mod models {
         recycled: Arc<AtomicUsize>,
     }
 
+    #[derive(Clone, Copy, PartialEq)]
+    enum End {
+        /// Of one that was never suspended.
+        Unhoused,
+        /// On its fiber, which is in the header until it is taken out.
+        Housed,
+        /// Of one that has left that, if it can.
+        Plain,
+    }
+
+    const ENDS: [End; 3] = [End::Unhoused, End::Housed, End::Plain];
+
     /// There are no fibers.
     pub(in crate::rt) struct NoStage;
 
@@ -413,12 +425,23 @@ pub(in crate::rt) mod models {
             play
         }
 
-        /// The home thread: runs the task, and takes its fiber out of the header if it was `housed` there.
-        fn run(&self, housed: bool) -> thread::JoinHandle<()> {
+        /// The home thread: runs the task to the end that it comes to.
+        fn run(&self, end: End) -> thread::JoinHandle<()> {
             let (header, recycled) = (self.task.header, self.recycled.clone());
             thread::spawn(move || {
-                header.housed.set(housed);
-                if !header.run_to_end() {
+                header.housed.set(end == End::Housed);
+                let released = if end == End::Plain {
+                    // SAFETY: it is run once, and this is its job.
+                    let ending = unsafe { header.job.get().run(&header.payload, None) };
+                    header.has_plain_end() && header.end_plainly() || {
+                        // It has left its fiber in vain.
+                        header.housed.set(true);
+                        header.come_to_end(ending)
+                    }
+                } else {
+                    header.run_to_end()
+                };
+                if !released {
                     header.release();
                 }
                 count(header, &recycled);
@@ -440,21 +463,6 @@ pub(in crate::rt) mod models {
             if !header.is_done() {
                 header.clear_joiner();
             }
-        }
-
-        /// The same where the loop does what is left to do, if it can.
-        fn run_plainly(&self) -> thread::JoinHandle<()> {
-            let (header, recycled) = (self.task.header, self.recycled.clone());
-            thread::spawn(move || {
-                // SAFETY: it is run once.
-                let ending = unsafe { header.job.get().run(&header.payload, None) };
-                if !header.has_plain_end() || !header.end_plainly() {
-                    header.housed.set(true);
-                    assert!(!header.come_to_end(ending));
-                    header.release();
-                }
-                count(header, &recycled);
-            })
         }
 
         fn take(&self) {
@@ -483,10 +491,10 @@ pub(in crate::rt) mod models {
 
     #[test]
     fn a_result_is_taken_once_by_a_joiner_on_another_thread_who_is_woken_once() {
-        for housed in [false, true] {
+        for end in ENDS {
             explore(3, move || {
                 let (play, joiner) = (Play::new(), Actor::task(1));
-                let home = play.run(housed);
+                let home = play.run(end);
                 while !play.task.header.is_done() {
                     play.wait(&joiner, false);
                 }
@@ -499,10 +507,10 @@ pub(in crate::rt) mod models {
 
     #[test]
     fn a_result_is_dropped_once_if_the_handle_is_let_go_of_meanwhile() {
-        for housed in [false, true] {
+        for end in ENDS {
             explore(3, move || {
                 let play = Play::new();
-                let home = play.run(housed);
+                let home = play.run(end);
                 play.detach();
                 play.end(home);
             });
@@ -511,10 +519,10 @@ pub(in crate::rt) mod models {
 
     #[test]
     fn a_joiner_that_gives_up_waits_again_takes_or_lets_go_without_a_second_wake() {
-        for housed in [false, true] {
+        for end in ENDS {
             explore(3, move || {
                 let (play, joiner) = (Play::new(), Actor::task(1));
-                let home = play.run(housed);
+                let home = play.run(end);
                 play.wait(&joiner, true);
                 play.wait(&joiner, true);
                 if play.task.header.is_done() {
@@ -526,46 +534,6 @@ pub(in crate::rt) mod models {
                 assert!(!joiner.was_made_ready());
             });
         }
-    }
-
-    #[test]
-    fn a_plain_end_comes_once_whoever_joins_meanwhile() {
-        explore(3, || {
-            let (play, joiner) = (Play::new(), Actor::task(1));
-            let home = play.run_plainly();
-            while !play.task.header.is_done() {
-                play.wait(&joiner, false);
-            }
-            play.take();
-            play.end(home);
-            assert!(!joiner.was_made_ready());
-        });
-    }
-
-    #[test]
-    fn a_plain_end_comes_once_if_the_handle_is_let_go_of_meanwhile() {
-        explore(3, || {
-            let play = Play::new();
-            let home = play.run_plainly();
-            play.detach();
-            play.end(home);
-        });
-    }
-
-    #[test]
-    fn a_plain_end_comes_once_if_a_joiner_gives_up_meanwhile() {
-        explore(3, || {
-            let (play, joiner) = (Play::new(), Actor::task(1));
-            let home = play.run_plainly();
-            play.wait(&joiner, true);
-            if play.task.header.is_done() {
-                play.take();
-            } else {
-                play.detach();
-            }
-            play.end(home);
-            assert!(!joiner.was_made_ready());
-        });
     }
 
     /// As a handle is polled as a future; true if it is pending.
@@ -594,7 +562,7 @@ pub(in crate::rt) mod models {
         explore(3, || {
             let _cast = Cast::here();
             let play = Play::new();
-            let home = play.run(false);
+            let home = play.run(End::Unhoused);
             let called = Arc::new(Called(shared::AtomicBool::new(false)));
             called.0.make();
             let waker = Waker::from(called.clone());
@@ -616,7 +584,7 @@ pub(in crate::rt) mod models {
         explore(3, || {
             let _cast = Cast::here();
             let play = Play::new();
-            let home = play.run(false);
+            let home = play.run(End::Unhoused);
             poll(&play, Waker::noop());
             recall(&play);
             play.detach();

@@ -7,6 +7,7 @@
 //!    next unstarted task without leaving its stack. If it suspends, the fiber moves into the task's header, and
 //!    stays there until the task has ended. So a short task moves no fiber, and a suspended one is found with
 //!    its header. What is in the seat is resumed by the loop, or in its place by who joins a task that is alone: see `instead`.
+//!    If the seat is empty the loop runs the next one on a fiber that it has fetched, and which is in the seat only when it is free.
 //! 4. A header's own reference is given up by the loop (or by the fiber in the seat) when no fiber is in it. Of most tasks that have
 //!    been suspended the loop does all that there is to do at the end: see `leave`.
 //! 5. Descriptors are polled after at most [`QUOTA`] task runs, timers looked at as often. No more timers fire at once than
