@@ -29,7 +29,7 @@ pub enum Incident<A> {
         payload: Box<dyn Any + Send>,
     },
     /// No connection can be accepted for now: most likely the process is out of descriptors. The server goes on trying. This
-    /// is told once, until a connection could be accepted again.
+    /// is told once, until nothing has run out for a second.
     Paused(io::Error),
 }
 

@@ -593,6 +593,20 @@ mod tests {
     }
 
     #[test]
+    fn a_shortage_that_each_connection_that_ends_lifts_for_a_moment_is_told_once() {
+        let script = (1..=100).flat_map(|n| [Err(libc::EMFILE), Ok(n)]);
+        let (server, _script, told) = scripted(script, Pauses::new(Duration::ZERO, LONG));
+        let handle = server.handle();
+        let report = server.serve(move |(), peer| {
+            if peer == 100 {
+                handle.stop(LONG);
+            }
+        });
+        assert_eq!(report.expect("it is survived").finished, 100);
+        assert_eq!(told.iter().count(), 1);
+    }
+
+    #[test]
     fn an_acceptor_that_is_told_not_to_wait_by_one_that_stops_is_no_news() {
         let (server, script, told) = scripted([Ok(1)], PAUSES);
         let handle = server.handle();

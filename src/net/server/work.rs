@@ -25,7 +25,7 @@ use std::io;
 use std::mem;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(super) type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 pub(super) type Handler<L> =
@@ -129,12 +129,12 @@ impl<L: Listener> Job<L> {
                 begun.map_err(Miss::NotNow) // there was no memory
             });
             match begun {
-                Ok(()) => pauses = self.pauses,
+                Ok(()) => pauses.over(),
                 Err(Miss::Connection) => {}
                 // A worker that shares the listener accepts the rest, and has told it never to wait.
                 Err(Miss::NotNow(_)) if self.control.is_stopping() => return,
                 Err(Miss::NotNow(error)) => {
-                    if pauses.is_first {
+                    if pauses.begin() {
                         self.tell(Incident::Paused(error));
                     }
                     let _freed_or_not = self.freed.wait_timeout(pauses.next());
@@ -278,28 +278,59 @@ impl From<io::Error> for Miss {
     }
 }
 
-/// How long an acceptor waits for something that has run out, unless a connection ends before.
+/// How long an acceptor waits for something that has run out, unless a connection ends before; and whether that is news.
 #[derive(Clone, Copy)]
 pub(super) struct Pauses {
+    first: Duration,
     next: Duration,
     longest: Duration,
-    is_first: bool,
+    supply: Supply,
+}
+
+/// Of descriptors, and memory.
+#[derive(Clone, Copy)]
+enum Supply {
+    /// It has never run short.
+    Enough,
+    Short,
+    /// It has been short, and sufficed again from then on.
+    Again(Instant),
 }
 
 impl Pauses {
     pub(super) const fn new(first: Duration, longest: Duration) -> Self {
         Pauses {
+            first,
             next: first,
             longest,
-            is_first: true,
+            supply: Supply::Enough,
         }
+    }
+
+    /// Whether a shortage begins that is another one than the last. Who is out of descriptors has one for each connection that ends, and is
+    /// out of them again: that is the same one.
+    fn begin(&mut self) -> bool {
+        let is_news = match self.supply {
+            Supply::Enough => true,
+            Supply::Short => false,
+            Supply::Again(since) => since.elapsed() >= self.longest,
+        };
+        self.supply = Supply::Short;
+        is_news
     }
 
     fn next(&mut self) -> Duration {
         let next = self.next;
         self.next = (next * 2).min(self.longest);
-        self.is_first = false;
         next
+    }
+
+    /// A connection was accepted.
+    fn over(&mut self) {
+        if let Supply::Short = self.supply {
+            self.supply = Supply::Again(Instant::now());
+            self.next = self.first;
+        }
     }
 }
 
@@ -350,9 +381,10 @@ mod tests {
     #[test]
     fn pauses_grow_to_a_bound() {
         let mut pauses = Pauses::new(Duration::from_millis(5), Duration::from_millis(30));
-        assert!(pauses.is_first);
         let all: Vec<_> = (0..5).map(|_| pauses.next().as_millis()).collect();
         assert_eq!(all, [5, 10, 20, 30, 30]);
-        assert!(!pauses.is_first);
+        assert!(pauses.begin() && !pauses.begin());
+        pauses.over();
+        assert_eq!(pauses.next().as_millis(), 5);
     }
 }
