@@ -29,7 +29,7 @@ pub enum Incident<A> {
         payload: Box<dyn Any + Send>,
     },
     /// No connection can be accepted for now: most likely the process is out of descriptors. The server goes on trying. This
-    /// is told once, until nothing has run out for a second.
+    /// is told once by each worker that accepts, until nothing has run out there for a second.
     Paused(io::Error),
 }
 
