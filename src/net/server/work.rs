@@ -15,6 +15,7 @@ use super::control::{Control, End, Place};
 use super::incident::Incident;
 use crate::error::{report, Cancelled, JoinError};
 use crate::net::listen::Listener;
+use crate::rt::clock;
 use crate::rt::unwind::{can_raise, target_of};
 use crate::sync::{AcquireError, Notify, Semaphore, SemaphorePermit};
 use crate::sys::socket::{accept_failure, AcceptFailure};
@@ -313,7 +314,7 @@ impl Pauses {
         let is_news = match self.supply {
             Supply::Enough => true,
             Supply::Short => false,
-            Supply::Again(since) => since.elapsed() >= self.longest,
+            Supply::Again(since) => clock::now().saturating_duration_since(since) >= self.longest,
         };
         self.supply = Supply::Short;
         is_news
@@ -328,7 +329,7 @@ impl Pauses {
     /// A connection was accepted.
     fn over(&mut self) {
         if let Supply::Short = self.supply {
-            self.supply = Supply::Again(Instant::now());
+            self.supply = Supply::Again(clock::now());
             self.next = self.first;
         }
     }
