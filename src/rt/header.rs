@@ -293,6 +293,8 @@ fn new_id() -> u64 {
 
 /// Headers and ids that a home takes from the common store at a time.
 const BATCH: usize = 64;
+/// Lines of its stack that a task touches which returns from a call to the system.
+const FRAMES: usize = 8;
 /// Beyond so many spare headers a home gives half back.
 const MANY_SPARE: usize = 1 << 14;
 
@@ -718,6 +720,15 @@ impl Header {
         prefetch(base);
         prefetch(top);
         prefetch(top.wrapping_byte_sub(LINE));
+    }
+
+    /// The same of the frames that it returns through.
+    #[inline(always)]
+    pub(super) fn foresee_frames(&self) {
+        let (_, top) = self.switch.get().stack(self.whereabouts.get());
+        for line in 1..=FRAMES {
+            prefetch(top.wrapping_byte_add(line * LINE));
+        }
     }
 
     // ---- news ----

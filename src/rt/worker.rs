@@ -565,7 +565,13 @@ impl Worker {
     fn is_far(&self) -> bool {
         // SAFETY: this is the home thread.
         let ready = unsafe { self.home.ready() };
-        ready > MANY || self.home.waiting_io.get() > MANY_WAITING
+        ready > MANY || self.is_among_calls()
+    }
+
+    /// Whether it is the system that touches so much, when tasks read and write: they come from calls many frames deep then.
+    #[inline]
+    fn is_among_calls(&self) -> bool {
+        self.home.waiting_io.get() > MANY_WAITING
     }
 
     /// Has what the tasks need that will run soon fetched meanwhile: first the header, then with its help the stack. The cost
@@ -581,6 +587,9 @@ impl Worker {
         if let Some(Entry::Ready(task)) = soon {
             if task.housed.get() {
                 task.foresee();
+                if self.is_among_calls() {
+                    task.foresee_frames();
+                }
             }
         }
     }
