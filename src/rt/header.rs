@@ -293,10 +293,10 @@ fn new_id() -> u64 {
 
 /// Headers and ids that a home takes from the common store at a time.
 const BATCH: usize = 64;
-/// Lines of its stack that a task touches which returns from a call to the system.
-const FRAMES: usize = 8;
 /// Beyond so many spare headers a home gives half back.
 const MANY_SPARE: usize = 1 << 14;
+/// Lines of its stack that a task touches which returns from a call to the system.
+const FRAMES: usize = 8;
 
 impl Default for Header {
     fn default() -> Self {

@@ -152,9 +152,9 @@ impl Patience {
     }
 }
 
-/// Events taken from the system at once: what is fetched for so many tasks to be woken is still in the processor's caches when the last
-/// of them runs.
-const BATCH: usize = 64;
+/// Events taken from the system at once: no more than tasks run before the next poll, so that what is fetched to wake them is still in
+/// the processor's caches when the last of them runs.
+pub(super) const BATCH: usize = 64;
 /// For how many events ahead the room is fetched.
 const AHEAD: usize = 4;
 const BELL: Token = Token(usize::MAX);

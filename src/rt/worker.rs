@@ -34,7 +34,7 @@ use super::job::{Payload, Stage};
 use super::orders::Orders;
 use super::overflow;
 use super::portrait::Portrait;
-use super::reactor::{Patience, Reactor};
+use super::reactor::{self, Patience, Reactor};
 use super::share::{Share, Spin};
 use super::simulation::{self, Here, Hold, Simulation};
 use super::span;
@@ -56,6 +56,7 @@ use std::time::{Duration, Instant};
 
 /// Task runs between two looks at descriptors and timers.
 pub(super) const QUOTA: u32 = 64;
+const _: () = assert!(reactor::BATCH == QUOTA as usize);
 /// Tasks put before others in one pass.
 const JUMPS: u32 = 4 * QUOTA;
 /// For how long that goes on.
