@@ -245,6 +245,70 @@ fn a_task_that_always_finds_data_lets_the_others_run() {
     });
 }
 
+/// One turn of a task that computes for longer than the loop runs tasks between two looks, if it can help it.
+fn compute() {
+    let start = Instant::now();
+    while start.elapsed() < SHORT {}
+    yield_now();
+}
+
+/// Turns after which the loop has looked once, and knows how long they take.
+const FIRST_TURNS: usize = 64;
+const FEW_TURNS: usize = 2;
+
+#[test]
+fn who_waits_for_a_descriptor_beside_a_task_that_computes_waits_for_few_of_its_turns() {
+    ends(|| {
+        let scheduler = Scheduler::new().unwrap();
+        let (mut ours, mut theirs) = pair();
+        let since_asked = Rc::new(Cell::new(None));
+        let turns = since_asked.clone();
+        scheduler.spawn_local(move || {
+            (0..FIRST_TURNS).for_each(|_| compute());
+            for _ in 0..10 {
+                turns.set(Some(0));
+                theirs.write_all(&[1]).unwrap();
+                while let Some(so_far) = turns.get() {
+                    turns.set(Some(so_far + 1));
+                    compute();
+                }
+            }
+        });
+        scheduler.block_on(|| {
+            for _ in 0..10 {
+                ours.read_exact(&mut [0]).unwrap();
+                let turns = since_asked.take().expect("it was asked");
+                assert!(turns <= FEW_TURNS, "{turns} turns");
+            }
+        });
+    });
+}
+
+#[test]
+fn who_sleeps_beside_a_task_that_computes_sleeps_for_few_of_its_turns_too_long() {
+    ends(|| {
+        let scheduler = Scheduler::new().unwrap();
+        let beginnings = Rc::new(RefCell::new(Vec::new()));
+        let begun = beginnings.clone();
+        scheduler.spawn_local(move || loop {
+            begun.borrow_mut().push(Instant::now());
+            compute();
+        });
+        scheduler.block_on(|| {
+            while beginnings.borrow().len() <= FIRST_TURNS {
+                yield_now();
+            }
+            for _ in 0..10 {
+                let due = Instant::now() + SHORT;
+                sleep(SHORT);
+                let late = |begun: &&Instant| **begun > due;
+                let turns = beginnings.borrow().iter().filter(late).count();
+                assert!(turns <= FEW_TURNS, "{turns} turns");
+            }
+        });
+    });
+}
+
 #[test]
 fn threads_that_wake_and_cancel_without_end_do_not_starve_the_tasks() {
     ends(|| {

@@ -758,7 +758,7 @@ fn more_than_one_worker_is_refused() {
 // ---- one clock ----
 
 /// Files that ask the system what time it is, and why they may.
-const REAL: [(&str, &str); 14] = [
+const REAL: [(&str, &str); 15] = [
     ("rt/alarm.rs", "ends a poll"),
     ("rt/alarm_off.rs", "ends a poll"),
     ("rt/clock.rs", "it is the one place"),
@@ -768,6 +768,10 @@ const REAL: [(&str, &str); 14] = [
     ),
     ("rt/fault.rs", "a deadline that has passed"),
     ("rt/header.rs", "where traces begin"),
+    (
+        "rt/pace.rs",
+        "how long runs take, where there is no counter",
+    ),
     ("rt/sample.rs", "for how long a thread may not answer"),
     ("rt/share.rs", "spinning"),
     ("rt/simulation.rs", "it holds the other clock"),

@@ -59,6 +59,17 @@ impl<T> Ring<T> {
         tail.wrapping_sub(head)
     }
 
+    /// The position of the element that will be put next.
+    pub(crate) fn end(&self) -> usize {
+        self.tail.load(Relaxed)
+    }
+
+    /// Whether all before `position` have been taken.
+    pub(crate) fn is_past(&self, position: usize) -> bool {
+        // They wrap.
+        self.head.load(Relaxed).wrapping_sub(position) as isize >= 0
+    }
+
     /// Adds an element; returns its position.
     #[inline(always)]
     pub(crate) fn push(&self, element: NonNull<T>) -> usize {
@@ -347,6 +358,24 @@ mod tests {
             let expected = [1000, 1001, 2000].into_iter().chain(0..before);
             assert!(ring.iter().eq(expected.map(element)));
         }
+    }
+
+    #[test]
+    fn an_end_is_past_when_all_are_out_that_were_before_it_and_not_earlier() {
+        let ring = Ring::new();
+        ring.head.store(usize::MAX - 1, Relaxed);
+        ring.tail.store(usize::MAX - 1, Relaxed);
+        assert!(ring.is_past(ring.end()));
+        (0..3).for_each(|n| _ = ring.push(element(n)));
+        let end = ring.end();
+        for n in 3..6 {
+            assert!(!ring.is_past(end));
+            ring.push(element(n));
+            ring.pop();
+        }
+        assert!(ring.is_past(end));
+        ring.bring_last_forward(2);
+        assert!(!ring.is_past(ring.end()));
     }
 
     #[test]

@@ -493,6 +493,16 @@ impl<T: 'static> Home<T> {
         (entry != hole()).then(|| Entry::unpack(entry))
     }
 
+    /// Where the next one would be put.
+    pub(super) fn queue_end(&self) -> usize {
+        self.ring.end()
+    }
+
+    /// Whether all have been taken that were in the queue when its end was there.
+    pub(super) fn is_past(&self, end: usize) -> bool {
+        self.ring.is_past(end)
+    }
+
     /// How many tasks are ready.
     ///
     /// # Safety

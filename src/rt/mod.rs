@@ -66,6 +66,7 @@ pub(crate) mod fault;
 mod fault;
 mod fiber;
 mod overflow;
+mod pace;
 #[cfg_attr(not(feature = "testing"), path = "simulation_off.rs")]
 pub(crate) mod simulation;
 #[cfg_attr(not(feature = "tracing"), path = "span_off.rs")]

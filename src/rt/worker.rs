@@ -10,8 +10,9 @@
 //!    If the seat is empty the loop runs the next one on a fiber that it has fetched, and which is in the seat only when it is free.
 //! 4. A header's own reference is given up by the loop (or by the fiber in the seat) when no fiber is in it. Of most tasks that have
 //!    been suspended the loop does all that there is to do at the end: see `leave`.
-//! 5. Descriptors are polled after at most [`QUOTA`] task runs, timers looked at as often. No more timers fire at once than
-//!    have a turn before the next look.
+//! 5. Descriptors are polled after at most [`QUOTA`] task runs, fewer if these take long (see `pace`), timers looked at as often. No more
+//!    timers fire at once than have a turn before the next look. Whom a poll wakes goes before those who were served already since that
+//!    happened last: everybody is overtaken so by one poll at the most.
 //!
 //! 6. Of several workers one is the *captain*: see `crew`. How they share the work is in `share`.
 //!
@@ -33,6 +34,7 @@ use super::home::{idle, Entry, Errand, Home, Message};
 use super::job::{Payload, Stage};
 use super::orders::Orders;
 use super::overflow;
+use super::pace::{self, Pace};
 use super::portrait::Portrait;
 use super::reactor::{self, Patience, Reactor};
 use super::share::{Share, Spin};
@@ -54,8 +56,8 @@ use std::ptr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Task runs between two looks at descriptors and timers.
-pub(super) const QUOTA: u32 = 64;
+/// Task runs between two looks at descriptors and timers, at the most.
+pub(super) const QUOTA: u32 = pace::MOST;
 const _: () = assert!(reactor::BATCH == QUOTA as usize);
 /// Tasks put before others in one pass.
 const JUMPS: u32 = 4 * QUOTA;
@@ -78,8 +80,10 @@ pub(super) const BUDGET: u32 = 128;
 /// How long a worker on which nothing can happen waits before it first asks whether another thread could wake it,
 /// and then between such questions.
 const DOUBT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
-/// How often idle stacks are given back.
+/// How often it is judged how many stacks are idle for too long,
 const TRIM: Duration = Duration::from_millis(250);
+/// and how long the others have between two times that some of these are given back.
+const TRIM_PAUSE: Duration = Duration::from_millis(1);
 
 /// See the head of this file.
 pub(crate) struct Worker {
@@ -109,6 +113,9 @@ pub(crate) struct Worker {
     /// The loop runs on this thread, here or below other loops.
     entered: Cell<bool>,
     share: Share,
+    pace: Pace,
+    /// The end of the queue when those whom a poll had woken were put before it.
+    overtaken: Cell<usize>,
     spin: Spin,
     /// Its time and its order, if they are those of a test.
     simulation: Simulation,
@@ -220,6 +227,8 @@ impl Worker {
             pause: Cell::new(None),
             entered: Cell::new(false),
             share: Share::new(home),
+            pace: Pace::new(),
+            overtaken: Cell::new(home.queue_end()),
             spin: Spin::new(orders.spin),
             simulation,
             next: Cell::new(FIRST.with(Cell::get)),
@@ -532,7 +541,7 @@ impl Worker {
     fn run_ready_watched(&self, sight: &Sight, done: &impl Fn() -> bool) -> bool {
         // No quota, as in `turn`.
         self.home.begin_pass(0, self.home.jumps_left());
-        for _ in 0..QUOTA {
+        for _ in 0..self.runs_in_pass() {
             let Some(task) = pop_here() else {
                 self.home.continue_pass();
                 return false;
@@ -608,18 +617,30 @@ impl Worker {
     /// Who waits for a task lets it, and is let by it, go before all others: what belongs together runs together. But after a
     /// while the others have a pass for themselves.
     fn begin_pass(&self) {
+        let runs = self.runs_in_pass();
         if self.home.jumped(JUMPS) == 0 {
             self.slice.set(None);
-            return self.home.begin_pass(QUOTA, JUMPS);
+            return self.home.begin_pass(runs, JUMPS);
         }
         let now = Instant::now();
         let end = self.slice.get().unwrap_or(now + SLICE);
         if now < end {
             self.slice.set(Some(end));
-            self.home.begin_pass(QUOTA, JUMPS);
+            self.home.begin_pass(runs, JUMPS);
         } else {
             self.slice.set(None);
-            self.home.begin_pass(QUOTA, 0);
+            self.home.begin_pass(runs, 0);
+        }
+    }
+
+    /// How many tasks run before the next look.
+    #[inline]
+    fn runs_in_pass(&self) -> u32 {
+        // `defiance` counts on it.
+        if self.home.closing.get() {
+            QUOTA
+        } else {
+            self.pace.runs()
         }
     }
 
@@ -866,9 +887,28 @@ impl Worker {
 
     /// Fires timers and polls while tasks are ready. Costs nothing if there is neither a timer nor a descriptor.
     fn glance(&self) {
+        self.pace.look();
         self.fire_some();
         if !self.reactor.is_idle() {
-            self.reactor.poll(Patience::None);
+            self.poll_between();
+        }
+    }
+
+    /// Polls while others are ready. If all who were so when this happened last have had their turn, those who are ready now have come since,
+    /// most of them because they yield: whom the poll wakes goes before them. (So who waits for a descriptor beside a task that computes
+    /// between two yields waits for it once, not twice.)
+    fn poll_between(&self) {
+        // SAFETY: this is the home thread.
+        let others = unsafe { self.home.ready() };
+        self.reactor.poll(Patience::None);
+        // SAFETY: as above; none is up for grabs.
+        unsafe {
+            let woken = self.home.ready() - others;
+            let may_overtake = woken > 0 && others > 0 && self.home.free() == 0;
+            if may_overtake && self.home.is_past(self.overtaken.get()) {
+                self.home.bring_last_forward(woken);
+                self.overtaken.set(self.home.queue_end());
+            }
         }
     }
 
@@ -878,15 +918,16 @@ impl Worker {
     /// `hopeless`: nothing that it waits for can come by itself.
     fn look(&self, patience: Patience, hopeless: bool, done: impl Fn() -> bool) -> bool {
         self.fire_some();
-        if patience == Patience::None || self.has_ready() {
+        let stays = patience == Patience::None || self.has_ready();
+        if stays {
             self.reactor.poll(Patience::None);
-            return false;
         }
-        if self.spin(patience, &done) || !self.sleep(patience, hopeless, done) {
-            return false;
+        let slept = !stays && !self.spin(patience, &done) && self.sleep(patience, hopeless, done);
+        self.pace.begin();
+        if slept {
+            self.fire_some();
         }
-        self.fire_some();
-        !self.has_ready()
+        slept && !self.has_ready()
     }
 
     fn spin(&self, patience: Patience, done: impl Fn() -> bool) -> bool {
@@ -935,7 +976,8 @@ impl Worker {
         }
         // SAFETY: this is the home thread.
         let others = unsafe { self.home.ready() };
-        let most = if others == 0 { QUOTA } else { QUOTA / 2 };
+        let runs = self.pace.runs();
+        let most = if others == 0 { runs } else { runs / 2 };
         self.timers.fire(self.now(), most as usize);
         if others > 0 {
             // SAFETY: as above; who waited for a timer has begun, and is not up for grabs.
@@ -1005,9 +1047,10 @@ impl Worker {
             self.next_trim.set(Some(due));
             return Some(due);
         }
-        let surplus = self.fibers.borrow_mut().trim();
+        let (surplus, is_last) = self.fibers.borrow_mut().trim();
         self.end_fibers(surplus, Fibers::put);
-        self.next_trim.set(Some(now + TRIM));
+        let pause = if is_last { TRIM } else { TRIM_PAUSE };
+        self.next_trim.set(Some(Instant::now() + pause));
         self.next_trim.get()
     }
 
@@ -1304,9 +1347,12 @@ fn describe(say: &mut dyn FnMut(Option<&str>, u64)) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::unix::net::UnixStream;
     use crate::task::spawn_local;
-    use crate::{Scheduler, SchedulerBuilder};
+    use crate::{yield_now, Scheduler, SchedulerBuilder};
+    use std::io::{Read, Write};
     use std::panic::Location;
+    use std::rc::Rc;
     use std::sync::mpsc;
     use std::thread;
 
@@ -1352,5 +1398,49 @@ mod tests {
     #[test]
     fn one_that_is_watched_does_so_too() {
         looks_again(Scheduler::builder().watchdog(PATIENCE));
+    }
+
+    #[test]
+    fn whom_a_poll_wakes_goes_before_those_who_are_ready_but_nobody_is_overtaken_twice() {
+        Scheduler::new().unwrap().block_on(|| {
+            let order = Rc::new(RefCell::new(Vec::new()));
+            let note = |what: &'static str| {
+                let order = order.clone();
+                move || order.borrow_mut().push(what)
+            };
+            let reader = |note: Box<dyn FnOnce()>| {
+                let (ours, mut theirs) = UnixStream::pair().unwrap();
+                let _task = spawn_local(move || {
+                    theirs.read_exact(&mut [0]).unwrap();
+                    note();
+                });
+                ours
+            };
+            let mut to_first = reader(Box::new(note("the first poll's")));
+            let mut to_second = reader(Box::new(note("the second poll's")));
+            let mut to_third = reader(Box::new(note("the third poll's")));
+            // They come to their waits.
+            yield_now();
+            let _ready = spawn_local(note("who was ready"));
+            let poll = |stream: &mut UnixStream| {
+                stream.write_all(&[1]).unwrap();
+                with_running(Worker::glance);
+            };
+            poll(&mut to_first);
+            poll(&mut to_second);
+            // Not by joining, which would bring them forward.
+            yield_now();
+            let _later = spawn_local(note("who was ready later"));
+            poll(&mut to_third);
+            yield_now();
+            let expected = [
+                "the first poll's",
+                "who was ready",
+                "the second poll's",
+                "the third poll's",
+                "who was ready later",
+            ];
+            assert_eq!(*order.borrow(), expected);
+        });
     }
 }
