@@ -10,7 +10,7 @@ use multitask::sync::{self, mpsc as channels, oneshot, Queue};
 use multitask::time::{interval_at, Timer, TimerError};
 use multitask::{future, select, sleep, spawn, task, yield_now, Scheduler};
 use std::cell::RefCell;
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::rc::Rc;
@@ -40,6 +40,10 @@ fn main() {
             Running::succeeds
         ),
         case!(a_task_that_joins_itself_is_reported, Running::succeeds),
+        case!(
+            a_task_that_waited_for_a_descriptor_before_it_was_stuck_is_reported,
+            Running::succeeds
+        ),
         case!(
             who_looks_on_does_not_stand_in_the_way_of_a_report,
             Running::succeeds
@@ -357,6 +361,34 @@ fn who_looks_on_does_not_stand_in_the_way_of_a_report() {
         "{line} is missing in {dump}"
     );
     assert!(dump.tasks()[0].backtrace().is_some());
+}
+
+/// However such waits have ended.
+fn a_task_that_waited_for_a_descriptor_before_it_was_stuck_is_reported() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut far = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let near = listener.accept().unwrap().0;
+    let scheduler = Scheduler::new().unwrap();
+    let read = |mut stream: &TcpStream| io::Read::read(&mut stream, &mut [0; 1]);
+    let waits = || read(&near).map_err(|error| error.kind());
+    let cancelled = scheduler.spawn({
+        let near = near.try_clone().unwrap();
+        move || read(&near)
+    });
+    scheduler.block_on(|| {
+        yield_now();
+        cancelled.cancel();
+        cancelled.join().unwrap_err();
+        let limit = Some(Duration::from_millis(1));
+        near.set_read_timeout(limit).unwrap();
+        assert_eq!(waits(), Err(ErrorKind::TimedOut));
+        near.set_read_timeout(None).unwrap();
+        spawn(move || far.write_all(&[1]).unwrap());
+        assert_eq!(waits(), Ok(1));
+    });
+    scheduler.spawn(task::park);
+    let report = scheduler.run().unwrap_err().to_string();
+    assert!(report.contains("parked"), "{report}");
 }
 
 fn a_task_that_joins_itself_is_reported() {

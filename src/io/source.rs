@@ -18,7 +18,7 @@ use crate::rt::worker::{with_default, with_local, with_running, Worker};
 use crate::sys::fd::{poll_any, set_nonblocking, Poll};
 use std::array;
 use std::io;
-use std::mem::ManuallyDrop;
+use std::mem::{self, ManuallyDrop};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -245,8 +245,10 @@ impl<T: AsFd> Source<T> {
         deadline: Option<Instant>,
     ) -> io::Result<()> {
         let awaited = Awaited {
+            port: self.port.get_or_init(Port::new),
+            fd: self.inner.as_fd(),
+            interests,
             tick,
-            ..self.awaited(interests)
         };
         wait_any([awaited], why, deadline)
     }
@@ -332,14 +334,14 @@ impl Source<OwnedFd> {
     ///
     /// # Safety
     /// `nodes` stay where they are until `delist` was called with them.
-    pub(super) unsafe fn enlist(&self, interests: Interests, tick: u32, nodes: &Nodes) -> bool {
+    pub(super) unsafe fn enlist(&self, interests: Interests, tick: u32, nodes: &[Node]) -> bool {
         let port = self.port.get_or_init(Port::new);
         // SAFETY: the caller's promise.
         unsafe { port.enlist(interests, tick, nodes) }
     }
 
     /// Takes the waiter out where it is still in.
-    pub(super) fn delist(&self, interests: Interests, nodes: &Nodes) {
+    pub(super) fn delist(&self, interests: Interests, nodes: &[Node]) {
         self.port.get_or_init(Port::new).delist(interests, nodes);
     }
 }
@@ -409,9 +411,30 @@ pub(crate) fn wait_any<const N: usize>(
         None => return block(&awaited, deadline),
     }
     let waiter = Waiter::here();
-    let nodes: [Nodes; N] = array::from_fn(|_| array::from_fn(|_| Node::new(waiter)));
-    let listed = Listed(&awaited, &nodes);
-    let nothing_new = awaited.iter().zip(&nodes).all(|(one, nodes)| {
+    match &awaited[..] {
+        [one] if one.interests.is_single() => {
+            // SAFETY: it is shown to nobody but by this node.
+            let node = unsafe { Node::alone(waiter, ()) };
+            wait_in(&awaited, &[[node]], waiter, why, deadline)
+        }
+        _ => {
+            let nodes: [Nodes; N] = array::from_fn(|_| array::from_fn(|_| Node::new(waiter)));
+            wait_in(&awaited, &nodes, waiter, why, deadline)
+        }
+    }
+}
+
+/// As `wait_any`, for a `waiter` that has a place in each list.
+#[inline]
+fn wait_in<const M: usize>(
+    awaited: &[Awaited<'_>],
+    nodes: &[[Node; M]],
+    waiter: Waiter,
+    why: Why,
+    deadline: Option<Instant>,
+) -> io::Result<()> {
+    let listed = Listed(awaited, nodes);
+    let nothing_new = awaited.iter().zip(nodes).all(|(one, nodes)| {
         // SAFETY: `listed` takes them out before they go.
         unsafe { one.port.enlist(one.interests, one.tick, nodes) }
     });
@@ -420,7 +443,12 @@ pub(crate) fn wait_any<const N: usize>(
         return Ok(());
     }
     let outcome = park(waiter, deadline, why, Mode::Fallible);
-    drop(listed);
+    if nodes.as_flattened().len() == 1 && outcome == Outcome::Woken {
+        // Who woke it has taken its only node out, so that the lock need not be taken for that.
+        mem::forget(listed);
+    } else {
+        drop(listed);
+    }
     match outcome {
         Outcome::Woken => Ok(()),
         Outcome::TimedOut => Err(Timeout.into()),
@@ -452,9 +480,9 @@ fn block<const N: usize>(awaited: &[Awaited<'_>; N], own: Option<Instant>) -> io
 }
 
 /// The nodes of a wait in the lists of its ports; taken out when this is dropped, however the wait ends.
-struct Listed<'a, const N: usize>(&'a [Awaited<'a>; N], &'a [Nodes; N]);
+struct Listed<'a, const M: usize>(&'a [Awaited<'a>], &'a [[Node; M]]);
 
-impl<const N: usize> Drop for Listed<'_, N> {
+impl<const M: usize> Drop for Listed<'_, M> {
     fn drop(&mut self) {
         for (one, nodes) in self.0.iter().zip(self.1) {
             one.port.delist(one.interests, nodes);

@@ -116,15 +116,17 @@ pub(crate) fn park(waiter: Waiter, deadline: Option<Instant>, why: Why, mode: Mo
     let me = waiter.header();
     let deadline = afflicted(me, deadline, why);
     // Most waits: there is nothing to prepare, nor to undo.
-    if deadline.is_none() && !why.is_io() && me.is_at_ease() {
+    if deadline.is_none() && me.is_at_ease() {
         me.deaf.set(false);
         me.why.set(why);
+        count_io(why, 1);
         me.whereabouts.set(here());
         // SAFETY: it is the switch of the task that runs.
         unsafe { me.switch.get().suspend() };
         // Who was not woken was cancelled, or is to show itself.
         if me.is_without_news() {
             debug_assert!(waiter.was_woken());
+            count_io(why, -1);
             me.why.set(Why::Nothing);
             return Outcome::Woken;
         }
@@ -137,6 +139,17 @@ pub(crate) fn park(waiter: Waiter, deadline: Option<Instant>, why: Why, mode: Mo
             wait.end()
         }
         Step::Over(outcome) => outcome,
+    }
+}
+
+/// Counts a wait of the running task for a descriptor, at its beginning and at its end.
+#[inline(always)]
+fn count_io(why: Why, more: isize) {
+    if why.is_io() {
+        if let Some(home) = CX.with(|cx| cx.home.get()) {
+            let waiting = &home.waiting_io;
+            waiting.set(waiting.get().wrapping_add_signed(more));
+        }
     }
 }
 
@@ -456,14 +469,10 @@ impl Wait {
     }
 
     fn arm(mut self, me: &Header) -> Step {
-        with_running(|worker| {
-            self.timer = self
-                .deadline()
-                .map(|deadline| worker.arm(deadline, self.waiter));
-            if me.why.get().is_io() {
-                worker.home.waiting_io.set(worker.home.waiting_io.get() + 1);
-            }
-        });
+        if let Some(deadline) = self.deadline() {
+            self.timer = with_running(|worker| worker.arm(deadline, self.waiter));
+        }
+        count_io(me.why.get(), 1);
         me.whereabouts.set(here());
         Step::Suspend(me.switch.get(), self)
     }
@@ -474,14 +483,10 @@ impl Wait {
         if !me.is_without_news() {
             pose(me);
         }
-        with_running(|worker| {
-            if let Some(timer) = self.timer {
-                worker.disarm(timer);
-            }
-            if me.why.get().is_io() {
-                worker.home.waiting_io.set(worker.home.waiting_io.get() - 1);
-            }
-        });
+        if let Some(timer) = self.timer {
+            with_running(|worker| worker.disarm(timer));
+        }
+        count_io(me.why.get(), -1);
         self.decide(me)
     }
 

@@ -13,6 +13,8 @@
 //! 4. The lock of a room is held for a few instructions, never over a suspension or a system call that waits.
 //! 5. A future has no node: of each direction there is one waker, of who polled last, as in the crate `async-io`. An event takes it; and so
 //!    does the next one to poll, by whom it is woken, so that nobody is forgotten. Wakers are woken, and dropped, with nothing locked.
+//! 6. Where a descriptor was registered last is known without the lock. It is an address that is compared and never looked at; a weak reference to
+//!    it is among the others for as long as it is there, so no other reactor comes to have that address.
 
 use super::alarm::Alarm;
 use super::home::Bell;
@@ -28,7 +30,8 @@ use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task;
 use std::time::{Duration, Instant};
@@ -82,6 +85,12 @@ impl Interests {
     #[inline]
     fn has(self, interest: Interest) -> bool {
         self.0 & Interests::from(interest).0 != 0
+    }
+
+    /// Whether it is one direction.
+    #[inline]
+    pub(crate) fn is_single(self) -> bool {
+        self.0.is_power_of_two()
     }
 
     #[inline]
@@ -237,10 +246,15 @@ impl Reactor {
 // ---- ports and their rooms ----
 
 /// The waiting-room of one descriptor; see the head of this file.
-pub(crate) struct Port(u32);
+pub(crate) struct Port {
+    room: &'static Room,
+    index: u32,
+}
 
 #[derive(Default)]
 struct Room {
+    /// By 6.
+    latest: AtomicPtr<Registrar>,
     ticks: [AtomicU32; DIRECTIONS.len()],
     /// An event told of more than bytes: the end of them, an error, or data that overtakes.
     past_bytes: AtomicBool,
@@ -276,13 +290,15 @@ pub(crate) fn rooms_in_use() -> usize {
 
 impl Port {
     pub(crate) fn new() -> Self {
-        Port(ROOMS.alloc())
+        let index = ROOMS.alloc();
+        let room = ROOMS.get(index);
+        Port { room, index }
     }
 
     /// To be read before the system call whose failure leads to a wait. That of several directions is the sum of theirs:
     /// each only grows, so any event changes it.
     pub(crate) fn tick(&self, interests: Interests) -> u32 {
-        let ticks = &self.room().ticks;
+        let ticks = &self.room.ticks;
         interests
             .each()
             .map(|interest| ticks[interest as usize].load(Ordering::Acquire))
@@ -292,7 +308,7 @@ impl Port {
     /// Whether an event told of more than bytes to read, once: the end of them, an error, or data that overtakes the rest. To be
     /// asked after the tick was read, of whose events it then tells.
     pub(crate) fn is_past_bytes(&self) -> bool {
-        self.room().past_bytes.load(Ordering::Relaxed)
+        self.room.past_bytes.load(Ordering::Relaxed)
     }
 
     /// Makes `reactor` watch the descriptor, if it does not yet.
@@ -303,19 +319,35 @@ impl Port {
         self.register_with(fd, &reactor.registrar)
     }
 
+    #[inline]
     fn register_with(&self, fd: BorrowedFd<'_>, here: &Arc<Registrar>) -> io::Result<()> {
-        let mut state = self.room().lock();
+        if ptr::eq(self.room.latest.load(Ordering::Acquire), Arc::as_ptr(here)) {
+            return Ok(());
+        }
+        self.register_elsewhere(fd, here)
+    }
+
+    /// As `register_with`, if it was not the last to register it.
+    #[cold]
+    #[inline(never)]
+    fn register_elsewhere(&self, fd: BorrowedFd<'_>, here: &Arc<Registrar>) -> io::Result<()> {
+        let mut state = self.room.lock();
+        let this = Arc::as_ptr(here);
+        let set_latest = || self.room.latest.store(this.cast_mut(), Ordering::Release);
         if state
             .registrars
             .iter()
-            .any(|known| std::ptr::eq(known.as_ptr(), Arc::as_ptr(here)))
+            .any(|known| ptr::eq(known.as_ptr(), this))
         {
+            set_latest();
             return Ok(());
         }
-        let token = token(self.0, state.generation);
+        let token = token(self.index, state.generation);
         here.registry
             .register(&mut SourceFd(&fd.as_raw_fd()), token, watched())?;
         here.count.fetch_add(1, Ordering::Relaxed);
+        // Before the others are looked through: the one that it was may go.
+        set_latest();
         state.registrars.retain(|known| known.strong_count() > 0);
         state.registrars.push(Arc::downgrade(here));
         Ok(())
@@ -324,27 +356,26 @@ impl Port {
     /// Adds a waiter in each direction, one node for each; false if an event came after `tick` was read.
     ///
     /// # Safety
-    /// `nodes` stay where they are until `delist` was called with them.
-    pub(crate) unsafe fn enlist(&self, interests: Interests, tick: u32, nodes: &Nodes) -> bool {
-        let state = self.room().lock();
+    /// `nodes` stay where they are until `delist` was called with them; or, if it is a single one, until it was woken.
+    pub(crate) unsafe fn enlist(&self, interests: Interests, tick: u32, nodes: &[Node]) -> bool {
+        debug_assert!(nodes.len() >= interests.each().count());
+        let state = self.room.lock();
         let current = self.tick(interests) == tick;
         if current {
-            for interest in interests.each() {
-                let at = interest as usize;
+            for (interest, node) in interests.each().zip(nodes) {
                 // SAFETY: the lock is held, and the caller calls `delist`.
-                unsafe { state.waiting[at].push(&nodes[at]) };
+                unsafe { state.waiting[interest as usize].push(node) };
             }
         }
         current
     }
 
     /// Takes the waiter out where it is still in.
-    pub(crate) fn delist(&self, interests: Interests, nodes: &Nodes) {
-        let state = self.room().lock();
-        for interest in interests.each() {
-            let at = interest as usize;
+    pub(crate) fn delist(&self, interests: Interests, nodes: &[Node]) {
+        let state = self.room.lock();
+        for (interest, node) in interests.each().zip(nodes) {
             // SAFETY: the lock is held; a node is used with one port and one direction.
-            unsafe { state.waiting[at].remove(&nodes[at]) }
+            unsafe { state.waiting[interest as usize].remove(node) }
         }
     }
 
@@ -363,7 +394,7 @@ impl Port {
     ) -> io::Result<bool> {
         self.register_with(fd, by)?;
         let asleep = Asleep { waker, _post: post };
-        let mut state = self.room().lock();
+        let mut state = self.room.lock();
         if self.tick(interest.into()) != tick {
             drop(state);
             return Ok(false);
@@ -381,8 +412,9 @@ impl Port {
 
     /// Takes the descriptor out of all reactors; late events find nobody.
     pub(crate) fn close(self, fd: BorrowedFd<'_>) {
-        let room = self.room();
+        let room = self.room;
         let mut state = room.lock();
+        room.latest.store(ptr::null_mut(), Ordering::Relaxed);
         state.generation = state.generation.wrapping_add(1);
         room.past_bytes.store(false, Ordering::Relaxed);
         for registrar in state
@@ -401,11 +433,7 @@ impl Port {
         let wakers = state.wakers.take();
         drop(state);
         drop(wakers);
-        ROOMS.free(self.0);
-    }
-
-    fn room(&self) -> &'static Room {
-        ROOMS.get(self.0)
+        ROOMS.free(self.index);
     }
 }
 
@@ -494,7 +522,7 @@ impl Default for State {
     }
 }
 
-/// A place in the list of each direction, for one wait.
+/// A place in a list for each direction that is waited for, and no more than there are of these.
 pub(crate) type Nodes = [Node; DIRECTIONS.len()];
 
 /// All directions: a descriptor is registered once, whoever waits for it in which.

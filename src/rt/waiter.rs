@@ -475,8 +475,12 @@ impl<S> WaitList<S> {
     /// The caller has exclusive use of this list.
     pub(crate) unsafe fn wake_all(&self) {
         // SAFETY: the caller's promise.
-        while let Some(waiter) = unsafe { self.pop() } {
-            waiter.wake();
+        while let Some(node) = unsafe { self.0.pop_front() } {
+            // Copied out before it is won: the node may be gone right after.
+            let owner = node.waiter.header;
+            if node.win() {
+                make_ready(owner);
+            }
         }
     }
 
