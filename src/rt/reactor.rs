@@ -479,9 +479,12 @@ impl Room {
         ready
             .each()
             .for_each(|interest| room.signal(interest, &state));
-        let asleep = state.asleep(ready);
+        // Most rooms have never seen a future.
+        let asleep = state.wakers.as_mut().map(|wakers| take(wakers, ready));
         drop(state);
-        asleep.into_iter().flatten().for_each(Asleep::wake);
+        if let Some(asleep) = asleep {
+            asleep.into_iter().flatten().for_each(Asleep::wake);
+        }
     }
 
     fn signal(&self, interest: Interest, state: &State) {
@@ -492,17 +495,13 @@ impl Room {
     }
 }
 
-impl State {
-    /// The wakers of these directions.
-    fn asleep(&mut self, ready: Interests) -> Wakers {
-        let mut taken = Wakers::default();
-        if let Some(wakers) = &mut self.wakers {
-            for interest in ready.each() {
-                taken[interest as usize] = wakers[interest as usize].take();
-            }
-        }
-        taken
+/// Takes out the wakers of these directions.
+fn take(wakers: &mut Wakers, ready: Interests) -> Wakers {
+    let mut taken = Wakers::default();
+    for interest in ready.each() {
+        taken[interest as usize] = wakers[interest as usize].take();
     }
+    taken
 }
 
 impl Asleep {
