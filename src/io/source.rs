@@ -435,7 +435,7 @@ fn wait_in<const M: usize>(
 ) -> io::Result<()> {
     let listed = Listed(awaited, nodes);
     let nothing_new = awaited.iter().zip(nodes).all(|(one, nodes)| {
-        // SAFETY: `listed` takes them out before they go.
+        // SAFETY: `listed` takes them out before they go, or who woke the only one has done so.
         unsafe { one.port.enlist(one.interests, one.tick, nodes) }
     });
     // If one has happened and another has woken us by now, that is to be taken in, by parking.
