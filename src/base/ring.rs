@@ -79,7 +79,9 @@ impl<T> Ring<T> {
         if tail.wrapping_sub(self.head.load(Relaxed)) == slots.len() {
             slots = self.grow();
         }
-        slots[tail & (slots.len() - 1)].store(element.as_ptr(), Relaxed);
+        // SAFETY: it has slots: if it had had none it would have grown.
+        let slot = unsafe { slot(slots, tail) };
+        slot.store(element.as_ptr(), Relaxed);
         // Release: who sees the new tail sees the circle and the slot.
         self.tail.store(tail.wrapping_add(1), Ordering::Release);
         tail
@@ -93,7 +95,8 @@ impl<T> Ring<T> {
             return None;
         }
         self.head.store(head.wrapping_add(1), Relaxed);
-        Some(filled(self.slot(head)))
+        // SAFETY: it has slots: there is an element.
+        Some(filled(unsafe { slot(self.slots.get(), head) }))
     }
 
     /// Takes `element` out if there is nothing else.
@@ -248,6 +251,16 @@ impl<T> Ring<T> {
 /// No element is like it: it is odd, and points nowhere.
 pub(crate) fn hole<T>() -> NonNull<T> {
     NonNull::without_provenance(NonZero::<usize>::MIN)
+}
+
+/// The slot of a position.
+///
+/// # Safety
+/// There are slots.
+#[inline(always)]
+unsafe fn slot<T>(slots: Slots<T>, position: usize) -> &'static AtomicPtr<T> {
+    // SAFETY: by the caller's promise, and by 2, the mask is less than their number.
+    unsafe { slots.get_unchecked(position & (slots.len() - 1)) }
 }
 
 /// What is in a slot that is in use.

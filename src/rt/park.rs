@@ -166,8 +166,9 @@ pub(crate) fn let_begin(task: &'static Header) {
 /// Lets all others that are ready run first.
 #[inline(always)]
 pub(crate) fn yield_now() {
-    let cx = CX.with(|cx| (cx.task.get(), cx.home.get()));
-    if let (Some(task), Some(home)) = cx {
+    if let Some(task) = CX.with(|cx| cx.task.get()) {
+        // SAFETY: a task runs, so the loop of its worker does.
+        let home = unsafe { CX.with(|cx| cx.home.get()).unwrap_unchecked() };
         let _none = afflicted(task, None, Why::Nothing);
         // SAFETY: the loop of `home` runs on this thread, and the task is in no queue, for it is running.
         unsafe { home.push(task) };
