@@ -153,7 +153,7 @@ fn panel(root: &Area, (left, top): (i32, i32), row: &Row) -> Drawn {
         .filter_map(|(peer, summary)| Some((*peer, summary.err()?)));
     let mut y = first;
     for (peer, summary) in bars {
-        bar(root, (left, y), peer, summary, &scale, row)?;
+        bar(root, (left, y), peer, summary, &scale)?;
         y += STEP;
     }
     for (peer, reason) in failed {
@@ -199,14 +199,7 @@ fn label(root: &Area, (left, y): (i32, i32), peer: Peer) -> Drawn {
     Ok(())
 }
 
-fn bar(
-    root: &Area,
-    (left, y): (i32, i32),
-    peer: Peer,
-    summary: Summary,
-    scale: &Scale,
-    row: &Row,
-) -> Drawn {
+fn bar(root: &Area, (left, y): (i32, i32), peer: Peer, summary: Summary, scale: &Scale) -> Drawn {
     label(root, (left, y), peer)?;
     let colour = match peer {
         Peer::Multitask => OURS,
@@ -219,7 +212,7 @@ fn bar(
         colour.filled(),
     ))?;
     let mut value = number(summary.median);
-    if let Some(ratio) = row.ratio(summary).filter(|_| peer != Peer::Multitask) {
+    if let Some(ratio) = summary.ratio.filter(|_| peer != Peer::Multitask) {
         value += &format!("  ({}×)", number(ratio));
     }
     let at = (from + length + 6, y + BAR / 2);

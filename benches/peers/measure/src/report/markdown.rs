@@ -54,7 +54,7 @@ fn table(text: &mut String, bench: &Bench, sections: &[Section]) -> std::fmt::Re
         write!(text, "| {} |", heading(&row))?;
         for (peer, summary) in &row.peers {
             match summary {
-                Ok(summary) => write!(text, " {} |", cell(&row, *peer, *summary))?,
+                Ok(summary) => write!(text, " {} |", cell(*peer, *summary))?,
                 Err(_) => write!(text, " – |")?,
             }
             if let Err(reason) = *summary {
@@ -81,9 +81,9 @@ fn heading(row: &Row) -> String {
 }
 
 /// Ours in bold; of others, how many times better ours is as well.
-fn cell(row: &Row, peer: Peer, summary: Summary) -> String {
+fn cell(peer: Peer, summary: Summary) -> String {
     let figure = number(summary.median);
-    match row.ratio(summary) {
+    match summary.ratio {
         _ if peer == Peer::Multitask => format!("**{figure}**"),
         Some(ratio) => format!("{figure} ({}×)", number(ratio)),
         None => figure,

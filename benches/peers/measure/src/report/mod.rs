@@ -45,6 +45,8 @@ pub struct Summary {
     pub min: f64,
     pub max: f64,
     pub rounds: usize,
+    /// How many times better ours is, see [`ratio`]; `None` where that cannot be said.
+    pub ratio: Option<f64>,
 }
 
 /// One thing that was measured in a case, of all peers.
@@ -87,6 +89,10 @@ impl Section {
         if heads.is_empty() {
             heads.push(("", ""));
         }
+        let ours = |what| {
+            let ours = self.peers.iter().find(|peer| peer.peer == Peer::Multitask);
+            ours.and_then(|ours| ours.values(what).ok())
+        };
         let row = |(what, unit)| Row {
             param: self.param,
             what,
@@ -94,7 +100,7 @@ impl Section {
             peers: self
                 .peers
                 .iter()
-                .map(|peer| (peer.peer, peer.summary(what)))
+                .map(|peer| (peer.peer, peer.summary(what, unit, ours(what))))
                 .collect(),
         };
         heads.into_iter().map(row).collect()
@@ -102,10 +108,19 @@ impl Section {
 }
 
 impl Measured {
-    fn summary(&self, what: &str) -> Result<Summary, &str> {
+    fn values(&self, what: &str) -> Result<&[f64], &str> {
         let rounds = self.measured.as_ref().map_err(String::as_str)?;
         let series = rounds.0.iter().find(|series| series.what == what);
-        Ok(Summary::of(&series.ok_or("not measured")?.values))
+        Ok(&series.ok_or("not measured")?.values)
+    }
+
+    fn summary(&self, what: &str, unit: &str, ours: Option<&[f64]>) -> Result<Summary, &str> {
+        let values = self.values(what)?;
+        let ratio = ours.and_then(|ours| ratio(ours, values, unit));
+        Ok(Summary {
+            ratio,
+            ..Summary::of(values)
+        })
     }
 }
 
@@ -123,17 +138,22 @@ impl Row<'_> {
         let ours = self.peers.iter().find(|(peer, _)| *peer == Peer::Multitask);
         ours.and_then(|(_, summary)| summary.ok())
     }
+}
 
-    /// How many times better ours is than `theirs`; below 1 it is worse. `None` where that cannot be said.
-    pub fn ratio(&self, theirs: Summary) -> Option<f64> {
-        let (ours, theirs) = (self.ours()?.median, theirs.median);
-        let ratio = if Figure::larger_is_better(self.unit) {
+/// How many times better `ours` is than `theirs`, below 1 worse: the median of what it is in each round, for a machine that is slow in one is so
+/// for both.
+fn ratio(ours: &[f64], theirs: &[f64], unit: &str) -> Option<f64> {
+    let larger_is_better = Figure::larger_is_better(unit);
+    let better = |(ours, theirs): (&f64, &f64)| {
+        if larger_is_better {
             ours / theirs
         } else {
             theirs / ours
-        };
-        ratio.is_finite().then_some(ratio)
-    }
+        }
+    };
+    let rounds = ours.iter().zip(theirs).map(better);
+    let rounds: Vec<f64> = rounds.filter(|ratio| ratio.is_finite()).collect();
+    (!rounds.is_empty()).then(|| Summary::of(&rounds).median)
 }
 
 impl Rounds {
@@ -161,6 +181,7 @@ impl Summary {
             min: values[0],
             max: values[last],
             rounds: values.len(),
+            ratio: None,
         }
     }
 }
@@ -193,6 +214,15 @@ mod tests {
     fn the_median_is_the_middle_one_or_between_the_two() {
         assert_eq!(Summary::of(&[9.0, 1.0, 2.0]).median, 2.0);
         assert_eq!(Summary::of(&[9.0, 1.0, 2.0, 4.0]).median, 3.0);
+    }
+
+    #[test]
+    fn a_round_that_was_slow_for_both_does_not_change_what_they_are_to_each_other() {
+        let (ours, theirs) = ([100.0, 50.0, 102.0, 51.0], [50.0, 100.0, 51.0, 25.5]);
+        assert_eq!(ratio(&ours, &theirs, "requests/s"), Some(2.0));
+        assert_eq!(ratio(&ours, &theirs, "ns"), Some(0.5));
+        assert_eq!(ratio(&[0.0, 1.0], &[1.0, 3.0], "ns"), Some(3.0));
+        assert_eq!(ratio(&[], &[1.0], "ns"), None);
     }
 
     #[test]

@@ -137,7 +137,7 @@ fn group(root: &Area, top: i32, name: &str, row: &Row) -> Drawn {
             continue;
         };
         let (end, text) = match summary {
-            Ok(summary) => match row.ratio(*summary) {
+            Ok(summary) => match summary.ratio {
                 Some(ratio) => (place(ratio), format!("{}×", number(ratio))),
                 None => continue,
             },

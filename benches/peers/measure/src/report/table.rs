@@ -1,6 +1,6 @@
 //! The table for people.
 
-use super::{number, Report, Row, Section, Summary};
+use super::{number, Report, Section, Summary};
 use crate::model::Peer;
 
 pub fn print(report: &Report) {
@@ -10,7 +10,7 @@ pub fn print(report: &Report) {
         println!("\n## {}: {}", bench.name, bench.about);
         sections.iter().for_each(print_section);
     }
-    println!("\nx: how many times better multitask's median is (below 1: worse); spread: from minimum to maximum, in parts of the median");
+    println!("\nx: how many times better multitask is (below 1: worse), in the median of the rounds; spread: from minimum to maximum, in parts of the median");
     for remark in &report.remarks {
         println!("{remark}");
     }
@@ -25,19 +25,19 @@ fn print_section(section: &Section) {
         );
         for (peer, summary) in &row.peers {
             match summary {
-                Ok(summary) => print_line(&row, *peer, *summary),
+                Ok(summary) => print_line(*peer, *summary),
                 Err(reason) => println!("  {:42} - ({reason})", peer.name()),
             }
         }
     }
 }
 
-fn print_line(row: &Row, peer: Peer, summary: Summary) {
+fn print_line(peer: Peer, summary: Summary) {
     let spread = (summary.max - summary.min) / summary.median * 100.0;
     let spread = if spread.is_finite() { spread } else { 0.0 };
     let ratio = match peer {
         Peer::Multitask => None,
-        _ => row.ratio(summary),
+        _ => summary.ratio,
     };
     println!(
         "  {:42} {:>12} {:>12} {:>7.0}% {:>8}",
