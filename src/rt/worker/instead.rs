@@ -134,7 +134,8 @@ mod tests {
                 before = left();
             }
             assert!(passes >= 1_000 / super::super::QUOTA, "{passes}");
-            assert!(instead > 900, "{instead}");
+            // At the end of a pass, which is shorter where all takes long, one is not.
+            assert!(instead + 2 * passes > 1_000, "{instead}, {passes} passes");
         });
     }
 
