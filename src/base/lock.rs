@@ -36,7 +36,7 @@ use std::sync::atomic;
 const STEPS: u32 = 6;
 
 /// So often in a row a worker takes a lock before it is biased towards it.
-const STREAK: u16 = if cfg!(loom) { 1 } else { 1000 };
+const LONG: u16 = if cfg!(loom) { 1 } else { 1000 };
 /// So often a bias is taken back before there is none any more.
 const PATIENCE: u8 = 4;
 
@@ -63,8 +63,10 @@ pub(crate) fn bias_towards_this_thread() {
     });
 }
 
-/// See the head of this file.
-pub(crate) struct Lock<T> {
+/// See the head of this file. `STREAK` is how often in a row a worker takes it before it is biased towards it.
+// As written: what stands before a lock is near to it, and to the beginning of what it guards.
+#[repr(C)]
+pub(crate) struct Lock<T, const STREAK: u16 = LONG> {
     held: AtomicBool,
     /// The thread that the lock is biased towards holds it.
     busy: AtomicBool,
@@ -85,14 +87,26 @@ struct Past {
 }
 
 // SAFETY: one thread at a time has the value, which goes from one to the next.
-unsafe impl<T: Send> Sync for Lock<T> {}
+unsafe impl<T: Send, const STREAK: u16> Sync for Lock<T, STREAK> {}
 
 // By 2.
-impl<T> UnwindSafe for Lock<T> {}
-impl<T> RefUnwindSafe for Lock<T> {}
+impl<T, const STREAK: u16> UnwindSafe for Lock<T, STREAK> {}
+impl<T, const STREAK: u16> RefUnwindSafe for Lock<T, STREAK> {}
 
 impl<T> Lock<T> {
     pub(crate) const fn new(value: T) -> Self {
+        Lock::with(value)
+    }
+}
+
+impl<T: Default, const STREAK: u16> Default for Lock<T, STREAK> {
+    fn default() -> Self {
+        Lock::with(T::default())
+    }
+}
+
+impl<T, const STREAK: u16> Lock<T, STREAK> {
+    const fn with(value: T) -> Self {
         Lock {
             held: AtomicBool::new(false),
             busy: AtomicBool::new(false),
@@ -110,7 +124,7 @@ impl<T> Lock<T> {
     pub(crate) fn lock(&self) -> Locked<'_, T> {
         let me = ME.with(Cell::get);
         if self.bias.load(Ordering::Relaxed) == me && self.try_own(me) {
-            return Locked::new(self, &self.busy);
+            return Locked::new(&self.value, &self.busy);
         }
         if !self.try_take() {
             self.contend();
@@ -118,7 +132,7 @@ impl<T> Lock<T> {
         if me != ANYBODY || self.bias.load(Ordering::Relaxed) != NOBODY {
             self.consider(me);
         }
-        Locked::new(self, &self.held)
+        Locked::new(&self.value, &self.held)
     }
 
     /// Takes a lock that is biased towards the caller.
@@ -206,7 +220,7 @@ pub(crate) fn wait_until(mut done: impl FnMut() -> bool) {
 /// The lock is held until this is dropped.
 #[must_use]
 pub(crate) struct Locked<'a, T> {
-    lock: &'a Lock<T>,
+    value: &'a UnsafeCell<T>,
     /// What was set to take it.
     taken: &'a AtomicBool,
     /// By 5 it is not `Send`.
@@ -217,9 +231,9 @@ pub(crate) struct Locked<'a, T> {
 unsafe impl<T: Sync> Sync for Locked<'_, T> {}
 
 impl<'a, T> Locked<'a, T> {
-    fn new(lock: &'a Lock<T>, taken: &'a AtomicBool) -> Self {
+    fn new(value: &'a UnsafeCell<T>, taken: &'a AtomicBool) -> Self {
         Locked {
-            lock,
+            value,
             taken,
             here: PhantomData,
         }
@@ -232,7 +246,7 @@ impl<T> Deref for Locked<'_, T> {
     #[inline]
     fn deref(&self) -> &T {
         // SAFETY: the lock is held, and nobody borrows this guard mutably.
-        unsafe { &*self.lock.value.get() }
+        unsafe { &*self.value.get() }
     }
 }
 
@@ -240,7 +254,7 @@ impl<T> DerefMut for Locked<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: the lock is held, and nobody else borrows this guard.
-        unsafe { &mut *self.lock.value.get() }
+        unsafe { &mut *self.value.get() }
     }
 }
 
@@ -332,14 +346,14 @@ mod models {
         explore(3, || {
             with_bias();
             let lock = made();
-            times(u32::from(STREAK) + 2, &lock);
+            times(u32::from(LONG) + 2, &lock);
             assert!(lock.is_own());
             let other = lock.clone();
             let other = thread::spawn(move || times(1, &other));
             times(2, &lock);
             other.join().unwrap();
             assert!(!lock.is_own());
-            assert_eq!(*lock.lock(), u32::from(STREAK) + 5);
+            assert_eq!(*lock.lock(), u32::from(LONG) + 5);
         });
     }
 

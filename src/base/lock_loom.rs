@@ -20,21 +20,33 @@ mod real;
 #[cfg(test)]
 pub(crate) use real::*;
 
-/// See the head of this file.
-pub(crate) struct Lock<T> {
+/// See the head of this file. It has no bias, however often it is taken.
+pub(crate) struct Lock<T, const STREAK: u16 = 0> {
     /// Loom's when it is first used, as `shared_loom.rs` has it.
     held: OnceLock<shared::Mutex<()>>,
     value: UnsafeCell<T>,
 }
 
 // SAFETY: one thread at a time has the value, which goes from one to the next.
-unsafe impl<T: Send> Sync for Lock<T> {}
+unsafe impl<T: Send, const STREAK: u16> Sync for Lock<T, STREAK> {}
 
-impl<T> UnwindSafe for Lock<T> {}
-impl<T> RefUnwindSafe for Lock<T> {}
+impl<T, const STREAK: u16> UnwindSafe for Lock<T, STREAK> {}
+impl<T, const STREAK: u16> RefUnwindSafe for Lock<T, STREAK> {}
 
 impl<T> Lock<T> {
     pub(crate) const fn new(value: T) -> Self {
+        Lock::with(value)
+    }
+}
+
+impl<T: Default, const STREAK: u16> Default for Lock<T, STREAK> {
+    fn default() -> Self {
+        Lock::with(T::default())
+    }
+}
+
+impl<T, const STREAK: u16> Lock<T, STREAK> {
+    const fn with(value: T) -> Self {
         Lock {
             held: OnceLock::new(),
             value: UnsafeCell::new(value),
@@ -44,7 +56,7 @@ impl<T> Lock<T> {
     pub(crate) fn lock(&self) -> Locked<'_, T> {
         let held = self.held.get_or_init(|| shared::Mutex::new(()));
         Locked {
-            lock: self,
+            value: &self.value,
             _held: held.lock().expect("nothing is poisoned"),
         }
     }
@@ -53,7 +65,7 @@ impl<T> Lock<T> {
 /// The lock is held until this is dropped.
 #[must_use]
 pub(crate) struct Locked<'a, T> {
-    lock: &'a Lock<T>,
+    value: &'a UnsafeCell<T>,
     _held: shared::MutexGuard<'a, ()>,
 }
 
@@ -62,13 +74,13 @@ impl<T> Deref for Locked<'_, T> {
 
     fn deref(&self) -> &T {
         // SAFETY: the lock is held, and nobody borrows this guard mutably.
-        unsafe { &*self.lock.value.get() }
+        unsafe { &*self.value.get() }
     }
 }
 
 impl<T> DerefMut for Locked<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: the lock is held, and nobody else borrows this guard.
-        unsafe { &mut *self.lock.value.get() }
+        unsafe { &mut *self.value.get() }
     }
 }

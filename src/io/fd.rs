@@ -8,7 +8,8 @@
 //! 4. A call that uses the position of an open file keeps others that do so waiting until it has ended. So while the pool makes
 //!    one, none is made on the worker (`under_way`).
 
-use super::source::{Settings, Source};
+use super::settings::Settings;
+use super::source::Source;
 use super::wait::ready;
 use crate::blocking;
 use crate::rt::clock::deadline_in;

@@ -26,6 +26,7 @@ pub(crate) mod arm;
 pub(crate) mod fd;
 mod gate;
 pub(crate) mod pipe;
+pub(crate) mod settings;
 pub(crate) mod source;
 mod stdio;
 mod wait;

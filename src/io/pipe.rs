@@ -8,7 +8,6 @@ use crate::rt::reactor::Interest;
 use crate::sys::file;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, FromRawFd, RawFd};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Makes a pipe, the way of bytes from one task, thread or process to another. As [`std::io::pipe`].
@@ -258,7 +257,7 @@ macro_rules! ends {
             /// # Errors
             /// The process is out of descriptors.
             pub fn try_clone(&self) -> io::Result<$end> {
-                let settings = Arc::clone(self.source.settings());
+                let settings = self.source.settings().share();
                 let source = Source::with_settings(self.source.get().try_clone()?, settings)?;
                 Ok($end { source })
             }

@@ -6,11 +6,12 @@
 //! 3. The settings that std keeps in the open file description (non-blocking mode, timeouts) are shared by the
 //!    sources that share it.
 
+use super::settings::Settings;
 use crate::error::Timeout;
 use crate::rt::clock::{self, deadline_in};
 use crate::rt::header::{Header, Why, CX};
 use crate::rt::home::Home;
-use crate::rt::park::{charge, interrupt_if_due, me, park, Interrupt, Mode, Outcome};
+use crate::rt::park::{charge, interrupt_if_due, me, park, park_lightly, Interrupt, Mode, Outcome};
 use crate::rt::reactor::{Interest, Interests, Nodes, Port};
 use crate::rt::unwind::can_raise;
 use crate::rt::waiter::{Node, Waiter};
@@ -21,8 +22,8 @@ use std::io;
 use std::mem::{self, ManuallyDrop};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::OnceLock;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -33,15 +34,7 @@ pub(crate) struct Source<T: AsFd> {
     port: OnceLock<Port>,
     /// The tick at which a read found the last byte, plus one; zero if none did. See [`retry_read`](Source::retry_read).
     emptied: AtomicU32,
-    settings: Arc<Settings>,
-}
-
-/// What is set on a descriptor and kept by us.
-#[derive(Debug)]
-pub(crate) struct Settings {
-    read_timeout: AtomicU64,
-    write_timeout: AtomicU64,
-    nonblocking: AtomicBool,
+    settings: Settings,
 }
 
 impl<T: AsFd> Source<T> {
@@ -50,24 +43,24 @@ impl<T: AsFd> Source<T> {
     /// # Errors
     /// It is not open.
     pub(crate) fn new(inner: T) -> io::Result<Self> {
-        Source::with_settings(inner, Arc::default())
+        Source::with_settings(inner, Settings::default())
     }
 
     /// Takes in a duplicate of a descriptor whose source has these settings.
     ///
     /// # Errors
     /// It is not open.
-    pub(crate) fn with_settings(inner: T, settings: Arc<Settings>) -> io::Result<Self> {
+    pub(crate) fn with_settings(inner: T, settings: Settings) -> io::Result<Self> {
         set_nonblocking(inner.as_fd(), true)?;
         Ok(Source::assemble(inner, settings))
     }
 
     /// Takes in a descriptor that is known to be non-blocking, or is only waited for, and that nobody else has.
     pub(crate) fn adopt(inner: T) -> Self {
-        Source::assemble(inner, Arc::default())
+        Source::assemble(inner, Settings::default())
     }
 
-    fn assemble(inner: T, settings: Arc<Settings>) -> Self {
+    fn assemble(inner: T, settings: Settings) -> Self {
         Source {
             inner: ManuallyDrop::new(inner),
             port: OnceLock::new(),
@@ -80,7 +73,7 @@ impl<T: AsFd> Source<T> {
         &self.inner
     }
 
-    pub(crate) fn settings(&self) -> &Arc<Settings> {
+    pub(crate) fn settings(&self) -> &Settings {
         &self.settings
     }
 
@@ -96,7 +89,7 @@ impl<T: AsFd> Source<T> {
         let inner = unsafe { ManuallyDrop::take(&mut this.inner) };
         // SAFETY: as above.
         let settings = unsafe { ptr::read(&this.settings) };
-        if !settings.nonblocking() && Arc::strong_count(&settings) == 1 {
+        if !settings.nonblocking() && !settings.is_shared() {
             set_nonblocking(inner.as_fd(), false)?;
         }
         Ok(inner)
@@ -250,7 +243,10 @@ impl<T: AsFd> Source<T> {
             interests,
             tick,
         };
-        wait_any([awaited], why, deadline)
+        match CX.with(|cx| cx.task.get()) {
+            Some(me) if interests.is_single() && deadline.is_none() => wait_alone(me, awaited, why),
+            _ => wait_any([awaited], why, deadline),
+        }
     }
 
     /// To be taken before a call that may have to wait, and handed to [`wait_any`] then.
@@ -311,7 +307,7 @@ impl Source<OwnedFd> {
     /// # Errors
     /// The process is out of descriptors.
     pub(crate) fn watch(fd: BorrowedFd<'_>) -> io::Result<Self> {
-        let source = Source::assemble(fd.try_clone_to_owned()?, Arc::default());
+        let source = Source::assemble(fd.try_clone_to_owned()?, Settings::default());
         source.port.get_or_init(Port::new);
         Ok(source)
     }
@@ -385,10 +381,26 @@ pub(crate) struct Awaited<'a> {
     tick: u32,
 }
 
+/// As `wait_any`, of the task that runs, for one direction of a descriptor and without a deadline of its own. That is most waits, and
+/// what they use of a stack that is not in the caches has to be fetched: so it is little.
+///
+/// # Errors
+/// As `wait_any`.
+#[inline]
+fn wait_alone(me: &'static Header, one: Awaited<'_>, why: Why) -> io::Result<()> {
+    let register = |worker: &Worker| one.port.register(one.fd, &worker.reactor);
+    with_running(register).expect("a task runs")?;
+    let waiter = Waiter::new(me);
+    // SAFETY: it is shown to nobody but by this node.
+    let node = unsafe { Node::alone(waiter, ()) };
+    wait_in(&[one], &[[node]], waiter, || park_lightly(waiter, why))
+}
+
 /// Waits until one of several has happened.
 ///
 /// # Errors
 /// `TimedOut` with [`Timeout`] inside; that of interrupting; a descriptor cannot be waited for.
+#[inline(never)]
 pub(crate) fn wait_any<const N: usize>(
     awaited: [Awaited<'_>; N],
     why: Why,
@@ -411,27 +423,27 @@ pub(crate) fn wait_any<const N: usize>(
         None => return block(&awaited, deadline),
     }
     let waiter = Waiter::here();
+    let park = || park(waiter, deadline, why, Mode::Fallible);
     match &awaited[..] {
         [one] if one.interests.is_single() => {
             // SAFETY: it is shown to nobody but by this node.
             let node = unsafe { Node::alone(waiter, ()) };
-            wait_in(&awaited, &[[node]], waiter, why, deadline)
+            wait_in(&awaited, &[[node]], waiter, park)
         }
         _ => {
             let nodes: [Nodes; N] = array::from_fn(|_| array::from_fn(|_| Node::new(waiter)));
-            wait_in(&awaited, &nodes, waiter, why, deadline)
+            wait_in(&awaited, &nodes, waiter, park)
         }
     }
 }
 
-/// As `wait_any`, for a `waiter` that has a place in each list.
-#[inline]
+/// As `wait_any`, for a `waiter` that has a place in each list, and can `park`.
+#[inline(always)]
 fn wait_in<const M: usize>(
     awaited: &[Awaited<'_>],
     nodes: &[[Node; M]],
     waiter: Waiter,
-    why: Why,
-    deadline: Option<Instant>,
+    park: impl FnOnce() -> Outcome,
 ) -> io::Result<()> {
     let listed = Listed(awaited, nodes);
     let nothing_new = awaited.iter().zip(nodes).all(|(one, nodes)| {
@@ -442,7 +454,7 @@ fn wait_in<const M: usize>(
     if !nothing_new && waiter.retract() {
         return Ok(());
     }
-    let outcome = park(waiter, deadline, why, Mode::Fallible);
+    let outcome = park();
     if nodes.as_flattened().len() == 1 && outcome == Outcome::Woken {
         // Who woke it has taken its only node out, so that the lock need not be taken for that.
         mem::forget(listed);
@@ -504,54 +516,3 @@ impl From<Interests> for Poll {
 /// program that has stopped takes none.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(16);
-
-/// In nanoseconds; no timeout is zero, which std does not allow as a timeout.
-const NEVER: u64 = 0;
-
-impl Default for Settings {
-    fn default() -> Self {
-        Settings {
-            read_timeout: AtomicU64::new(NEVER),
-            write_timeout: AtomicU64::new(NEVER),
-            nonblocking: AtomicBool::new(false),
-        }
-    }
-}
-
-impl Settings {
-    pub(crate) fn read_timeout(&self) -> Option<Duration> {
-        decode(&self.read_timeout)
-    }
-
-    pub(crate) fn write_timeout(&self) -> Option<Duration> {
-        decode(&self.write_timeout)
-    }
-
-    pub(crate) fn set_read_timeout(&self, timeout: Option<Duration>) {
-        encode(&self.read_timeout, timeout);
-    }
-
-    pub(crate) fn set_write_timeout(&self, timeout: Option<Duration>) {
-        encode(&self.write_timeout, timeout);
-    }
-
-    pub(crate) fn nonblocking(&self) -> bool {
-        self.nonblocking.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set_nonblocking(&self, nonblocking: bool) {
-        self.nonblocking.store(nonblocking, Ordering::Relaxed);
-    }
-}
-
-fn decode(timeout: &AtomicU64) -> Option<Duration> {
-    let nanoseconds = timeout.load(Ordering::Relaxed);
-    (nanoseconds != NEVER).then(|| Duration::from_nanos(nanoseconds))
-}
-
-fn encode(to: &AtomicU64, timeout: Option<Duration>) {
-    let nanoseconds = timeout.map_or(NEVER, |timeout| {
-        u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX)
-    });
-    to.store(nanoseconds, Ordering::Relaxed);
-}

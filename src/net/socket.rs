@@ -133,12 +133,8 @@ fn welcome<L: AsFd, S: AsFd + From<OwnedFd>, A>(
     (fd, peer): (OwnedFd, A),
 ) -> (Source<S>, A) {
     let (ours, source) = (listener.settings(), Source::adopt(S::from(fd)));
-    if let Some(limit) = ours.read_timeout() {
-        source.settings().set_read_timeout(Some(limit));
-    }
-    if let Some(limit) = ours.write_timeout() {
-        source.settings().set_write_timeout(Some(limit));
-    }
+    source.settings().set_read_timeout(ours.read_timeout());
+    source.settings().set_write_timeout(ours.write_timeout());
     (source, peer)
 }
 
@@ -146,7 +142,6 @@ fn welcome<L: AsFd, S: AsFd + From<OwnedFd>, A>(
 macro_rules! any_socket {
     ($socket:ident) => {
         const _: () = {
-            use std::sync::Arc;
             use std::{fmt, io};
 
             impl $socket {
@@ -160,7 +155,7 @@ macro_rules! any_socket {
                 /// Those of duplicating a descriptor: the process may have run out of them.
                 pub fn try_clone(&self) -> io::Result<$socket> {
                     let inner = self.source.get().try_clone()?;
-                    let settings = Arc::clone(self.source.settings());
+                    let settings = self.source.settings().share();
                     let source = $crate::io::source::Source::with_settings(inner, settings)?;
                     Ok($socket { source })
                 }

@@ -10,6 +10,7 @@ use super::stack::Slot;
 use corosensei::{Coroutine, Yielder};
 use std::mem::ManuallyDrop;
 use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 /// See the head of this file.
 pub(crate) struct Fiber(ManuallyDrop<Coroutine<(), (), (), Slot>>);
@@ -57,6 +58,25 @@ impl Fiber {
 /// The way from a fiber's body back to whoever resumed it.
 #[derive(Clone, Copy)]
 pub(crate) struct Switch(*const Yielder<(), ()>);
+
+/// A place for a switch that may be looked at from anywhere at any time, for the sake of the stack that it belongs to.
+pub(crate) struct SwitchCell(AtomicPtr<Yielder<(), ()>>);
+
+impl SwitchCell {
+    pub(crate) const fn new(switch: Switch) -> Self {
+        SwitchCell(AtomicPtr::new(switch.0.cast_mut()))
+    }
+
+    #[inline(always)]
+    pub(crate) fn get(&self) -> Switch {
+        Switch(self.0.load(Ordering::Relaxed))
+    }
+
+    #[inline(always)]
+    pub(crate) fn set(&self, switch: Switch) {
+        self.0.store(switch.0.cast_mut(), Ordering::Relaxed);
+    }
+}
 
 impl Switch {
     pub(crate) const fn none() -> Self {

@@ -20,7 +20,7 @@
 //! 6. `refs` counts references; the task itself holds one until it has ended and its fiber has left the header.
 
 use super::clock;
-use super::fiber::{Fiber, Switch};
+use super::fiber::{Fiber, Switch, SwitchCell};
 use super::home::{Bell, Entry, Home, Message};
 use super::job::{Job, Payload, Stage};
 use super::locals::{Belongings, Local, LocalId};
@@ -46,12 +46,12 @@ pub(crate) struct Header {
     /// The suspended task; `None` before its first suspension and after its end.
     pub(super) fiber: UnsafeCell<Option<Fiber>>,
     /// How the task leaves its stack.
-    pub(super) switch: Cell<Switch>,
+    pub(super) switch: SwitchCell,
     /// The timeouts and shields that it is inside of.
     pub(crate) scopes: Scopes,
     /// The lower half of about what its stack pointer was as it last stood still: see `Worker::foresee`. Of a task that has not
     /// begun: where it was put into the ring.
-    pub(super) whereabouts: Cell<u32>,
+    whereabouts: atomic::AtomicU32,
     /// How many unwindings of the task were set aside while it stands still; see `aside`.
     pub(super) aside: Cell<u16>,
     /// The fiber lives in the header (or did until it was resumed): the task has been suspended at least once.
@@ -297,6 +297,8 @@ const BATCH: usize = 64;
 const MANY_SPARE: usize = 1 << 14;
 /// Lines of its stack that a task touches which returns from a call to the system.
 const FRAMES: usize = 8;
+/// Lines that it touches in the calls by which it waits again.
+const CALLS: usize = 4;
 
 impl Default for Header {
     fn default() -> Self {
@@ -307,8 +309,8 @@ impl Default for Header {
             home: AtomicPtr::new(ptr::null_mut()),
             fiber: UnsafeCell::new(None),
             housed: Cell::new(false),
-            switch: Cell::new(Switch::none()),
-            whereabouts: Cell::new(0),
+            switch: SwitchCell::new(Switch::none()),
+            whereabouts: atomic::AtomicU32::new(0),
             news: Cell::new(0),
             cancel_sent: AtomicBool::new(false),
             aside: Cell::new(0),
@@ -712,11 +714,22 @@ impl Header {
         taken
     }
 
+    #[inline(always)]
+    pub(super) fn whereabouts(&self) -> u32 {
+        self.whereabouts.load(atomic::Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    pub(super) fn set_whereabouts(&self, whereabouts: u32) {
+        self.whereabouts
+            .store(whereabouts, atomic::Ordering::Relaxed);
+    }
+
     /// Has fetched what a task touches first when it goes on: the cost of a miss is waiting, and so is paid while the caller does
-    /// something else. For the home thread; the task stands still.
+    /// something else. In vain unless the task stands still.
     #[inline(always)]
     pub(super) fn foresee(&self) {
-        let (base, top) = self.switch.get().stack(self.whereabouts.get());
+        let (base, top) = self.switch.get().stack(self.whereabouts());
         prefetch(base);
         prefetch(top);
         prefetch(top.wrapping_byte_sub(LINE));
@@ -725,9 +738,12 @@ impl Header {
     /// The same of the frames that it returns through.
     #[inline(always)]
     pub(super) fn foresee_frames(&self) {
-        let (_, top) = self.switch.get().stack(self.whereabouts.get());
+        let (_, top) = self.switch.get().stack(self.whereabouts());
         for line in 1..=FRAMES {
             prefetch(top.wrapping_byte_add(line * LINE));
+        }
+        for line in 2..=CALLS {
+            prefetch(top.wrapping_byte_sub(line * LINE));
         }
     }
 
@@ -928,8 +944,7 @@ impl Home<Header> {
     #[inline(always)]
     pub(super) unsafe fn line_up(&self, task: &'static Header) {
         // SAFETY: the caller is the home thread.
-        task.whereabouts
-            .set(unsafe { self.push_entry(Entry::Ready(task)) });
+        task.set_whereabouts(unsafe { self.push_entry(Entry::Ready(task)) });
     }
 
     /// The same for one that is up for grabs from then on; until now the caller has it for himself.
@@ -939,8 +954,7 @@ impl Home<Header> {
     #[inline]
     pub(super) unsafe fn put_up(&self, task: &'static Header) {
         // SAFETY: the caller is the home thread.
-        task.whereabouts
-            .set(unsafe { self.push_entry(Entry::Free(task)) });
+        task.set_whereabouts(unsafe { self.push_entry(Entry::Free(task)) });
         // Release: whoever takes it sees what was made of it.
         task.home.store(marked(self), Ordering::Release);
     }
@@ -961,7 +975,7 @@ impl Home<Header> {
             return true;
         }
         // SAFETY: as above.
-        if let Some(hole) = unsafe { self.bring_forward(task.whereabouts.get(), task) } {
+        if let Some(hole) = unsafe { self.bring_forward(task.whereabouts(), task) } {
             joiner.seat.set(hole);
         }
         true
@@ -990,7 +1004,7 @@ impl Home<Header> {
     pub(super) unsafe fn keep(&self, task: &'static Header) -> bool {
         let kept = task.is_up_at(self) && self.claim(task);
         // SAFETY: the caller is the home thread.
-        if kept && !unsafe { self.settle_entry(task.whereabouts.get(), task) } {
+        if kept && !unsafe { self.settle_entry(task.whereabouts(), task) } {
             // It was moved with others, and who finds it there finds it gone.
             // SAFETY: as above.
             unsafe { self.line_up(task) };

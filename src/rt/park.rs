@@ -115,22 +115,8 @@ fn this_thread() -> &'static Header {
 pub(crate) fn park(waiter: Waiter, deadline: Option<Instant>, why: Why, mode: Mode) -> Outcome {
     let me = waiter.header();
     let deadline = afflicted(me, deadline, why);
-    // Most waits: there is nothing to prepare, nor to undo.
     if deadline.is_none() && me.is_at_ease() {
-        me.deaf.set(false);
-        me.why.set(why);
-        count_io(why, 1);
-        me.whereabouts.set(here());
-        // SAFETY: it is the switch of the task that runs.
-        unsafe { me.switch.get().suspend() };
-        // Who was not woken was cancelled, or is to show itself.
-        if me.is_without_news() {
-            debug_assert!(waiter.was_woken());
-            count_io(why, -1);
-            me.why.set(Why::Nothing);
-            return Outcome::Woken;
-        }
-        return Wait::bare(waiter).end();
+        return rest(waiter, why);
     }
     match Wait::begin(waiter, deadline, why, mode) {
         Step::Suspend(switch, wait) => {
@@ -140,6 +126,48 @@ pub(crate) fn park(waiter: Waiter, deadline: Option<Instant>, why: Why, mode: Mo
         }
         Step::Over(outcome) => outcome,
     }
+}
+
+/// As `park`, for a wait that has no deadline as a rule, and needs little of a stack that is not in the caches: the rest is not inlined.
+#[inline(always)]
+pub(crate) fn park_lightly(waiter: Waiter, why: Why) -> Outcome {
+    #[cold]
+    #[inline(never)]
+    fn park_anyhow(waiter: Waiter, deadline: Option<Instant>, why: Why) -> Outcome {
+        park(waiter, deadline, why, Mode::Fallible)
+    }
+    let me = waiter.header();
+    let deadline = afflicted(me, None, why);
+    if deadline.is_none() && me.is_at_ease() {
+        rest(waiter, why)
+    } else {
+        park_anyhow(waiter, deadline, why)
+    }
+}
+
+/// Most waits: there is nothing to prepare, nor to undo.
+#[inline(always)]
+fn rest(waiter: Waiter, why: Why) -> Outcome {
+    #[cold]
+    #[inline(never)]
+    fn end(waiter: Waiter) -> Outcome {
+        Wait::bare(waiter).end()
+    }
+    let me = waiter.header();
+    me.deaf.set(false);
+    me.why.set(why);
+    count_io(why, 1);
+    me.set_whereabouts(here());
+    // SAFETY: it is the switch of the task that runs.
+    unsafe { me.switch.get().suspend() };
+    // Who was not woken was cancelled, or is to show itself.
+    if me.is_without_news() {
+        debug_assert!(waiter.was_woken());
+        count_io(why, -1);
+        me.why.set(Why::Nothing);
+        return Outcome::Woken;
+    }
+    end(waiter)
 }
 
 /// Counts a wait of the running task for a descriptor, at its beginning and at its end.
@@ -172,7 +200,7 @@ pub(crate) fn yield_now() {
         let _none = afflicted(task, None, Why::Nothing);
         // SAFETY: the loop of `home` runs on this thread, and the task is in no queue, for it is running.
         unsafe { home.push(task) };
-        task.whereabouts.set(here());
+        task.set_whereabouts(here());
         // SAFETY: it is the switch of the task that runs.
         unsafe { task.switch.get().suspend() };
         if !task.is_without_news() || task.scopes.limit().is_some() {
@@ -474,7 +502,7 @@ impl Wait {
             self.timer = with_running(|worker| worker.arm(deadline, self.waiter));
         }
         count_io(me.why.get(), 1);
-        me.whereabouts.set(here());
+        me.set_whereabouts(here());
         Step::Suspend(me.switch.get(), self)
     }
 

@@ -90,7 +90,7 @@ impl Portrait {
         if !task.housed.get() {
             return None;
         }
-        let (base, top) = task.switch.get().stack(task.whereabouts.get());
+        let (base, top) = task.switch.get().stack(task.whereabouts());
         let slot = stack::find(base.addr())?;
         Some(StackUse {
             size: slot.usable_size,

@@ -17,10 +17,12 @@
 //!    it is among the others for as long as it is there, so no other reactor comes to have that address.
 
 use super::alarm::Alarm;
+use super::header::Header;
 use super::home::Bell;
 use super::job::drop_quietly;
 use super::post::Post;
 use super::waiter::{Node, WaitList};
+use crate::base::lock::{Lock, Locked};
 use crate::base::slab::Slab;
 use crate::sys::mem::{prefetch, LINE};
 use mio::event::Event;
@@ -29,10 +31,11 @@ use mio::{Events, Poll, Registry, Token, Waker};
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
+use std::iter;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::task;
 use std::time::{Duration, Instant};
 
@@ -132,6 +135,8 @@ impl fmt::Debug for Interests {
 pub(crate) struct Reactor {
     poll: RefCell<Poll>,
     events: RefCell<Events>,
+    /// The rooms of these events, which are being fetched meanwhile.
+    rooms: RefCell<Vec<Option<&'static Room>>>,
     registrar: Arc<Registrar>,
     alarm: Alarm,
 }
@@ -164,7 +169,7 @@ impl Patience {
 /// Events taken from the system at once: no more than tasks run before the next poll, so that what is fetched to wake them is still in
 /// the processor's caches when the last of them runs.
 pub(super) const BATCH: usize = 64;
-/// For how many events ahead the room is fetched.
+/// For how many events ahead the stack is fetched of who waits; of twice as many his header.
 const AHEAD: usize = 4;
 const BELL: Token = Token(usize::MAX);
 /// The lower of the two; a descriptor's is below it.
@@ -187,6 +192,7 @@ impl Reactor {
         Ok(Reactor {
             poll: RefCell::new(poll),
             events: RefCell::new(Events::with_capacity(BATCH)),
+            rooms: RefCell::new(Vec::with_capacity(BATCH)),
             registrar: Arc::new(Registrar {
                 registry,
                 count: AtomicUsize::new(0),
@@ -229,15 +235,21 @@ impl Reactor {
             );
             return;
         }
-        let mut later = events.iter().skip(AHEAD);
-        for event in events.iter() {
-            if let Some(event) = later.next() {
-                Room::foresee(event.token());
+        let mut rooms = self.rooms.borrow_mut();
+        rooms.clear();
+        rooms.extend(events.iter().map(|event| Room::foresee(event.token())));
+        let ahead = |by: usize| rooms.get(by).copied().flatten();
+        for (at, event) in events.iter().enumerate() {
+            if let Some(room) = ahead(at + 2 * AHEAD) {
+                room.foresee_waiter();
             }
-            match event.token() {
-                BELL => {}
-                ALARM => self.alarm.has_rung(),
-                token => Room::deliver(token, event),
+            if let Some(room) = ahead(at + AHEAD) {
+                room.foresee_stack();
+            }
+            match rooms[at] {
+                Some(room) => room.deliver(event),
+                None if event.token() == ALARM => self.alarm.has_rung(),
+                None => {}
             }
         }
     }
@@ -246,29 +258,49 @@ impl Reactor {
 // ---- ports and their rooms ----
 
 /// The waiting-room of one descriptor; see the head of this file.
-pub(crate) struct Port {
-    room: &'static Room,
-    index: u32,
-}
+pub(crate) struct Port(&'static Room);
 
 #[derive(Default)]
+#[repr(C, align(64))]
 struct Room {
+    // The first line is all that a task touches which waits to read: when it does, its room is out of the caches again.
     /// By 6.
     latest: AtomicPtr<Registrar>,
+    /// Who waited last, and alone: probably whom the next event wakes. Not more than a hint.
+    waiter: AtomicPtr<Header>,
     ticks: [AtomicU32; DIRECTIONS.len()],
     /// An event told of more than bytes: the end of them, an error, or data that overtakes.
     past_bytes: AtomicBool,
-    state: Mutex<State>,
+    state: Lock<State, STREAK>,
 }
 
+#[derive(Default)]
+#[repr(C)]
 struct State {
-    generation: u32,
-    /// The reactors in which the descriptor is registered.
-    registrars: Vec<Weak<Registrar>>,
     waiting: [WaitList; DIRECTIONS.len()],
-    /// Those of futures, by 5: made when one first waits here, for most rooms see none.
-    wakers: Option<Box<Wakers>>,
+    generation: u32,
+    /// Its place in the slab.
+    index: u32,
+    /// A reactor in which the descriptor is registered, if there is any.
+    registrar: Weak<Registrar>,
+    /// What most rooms never need.
+    more: Option<Box<More>>,
 }
+
+#[derive(Default)]
+struct More {
+    /// Other reactors in which it is registered.
+    registrars: Vec<Weak<Registrar>>,
+    /// Those of futures, by 5.
+    wakers: Wakers,
+}
+
+#[cfg(all(target_pointer_width = "64", not(loom)))]
+const _: () = {
+    use std::mem::{offset_of, size_of};
+    assert!(size_of::<Room>() == 2 * LINE);
+    assert!(offset_of!(Room, state) + size_of::<Lock<()>>() + size_of::<WaitList>() <= LINE);
+};
 
 type Wakers = [Option<Asleep>; DIRECTIONS.len()];
 
@@ -279,6 +311,9 @@ pub(super) struct Asleep {
     /// Where somebody polls for it, if that is not its own worker.
     _post: Option<Post>,
 }
+
+/// A room is its worker's own after some ten requests, for as long as the connection lasts, as a rule.
+const STREAK: u16 = 64;
 
 static ROOMS: Slab<Room> = Slab::new();
 
@@ -292,13 +327,14 @@ impl Port {
     pub(crate) fn new() -> Self {
         let index = ROOMS.alloc();
         let room = ROOMS.get(index);
-        Port { room, index }
+        room.lock().index = index;
+        Port(room)
     }
 
     /// To be read before the system call whose failure leads to a wait. That of several directions is the sum of theirs:
     /// each only grows, so any event changes it.
     pub(crate) fn tick(&self, interests: Interests) -> u32 {
-        let ticks = &self.room.ticks;
+        let ticks = &self.0.ticks;
         interests
             .each()
             .map(|interest| ticks[interest as usize].load(Ordering::Acquire))
@@ -308,7 +344,7 @@ impl Port {
     /// Whether an event told of more than bytes to read, once: the end of them, an error, or data that overtakes the rest. To be
     /// asked after the tick was read, of whose events it then tells.
     pub(crate) fn is_past_bytes(&self) -> bool {
-        self.room.past_bytes.load(Ordering::Relaxed)
+        self.0.past_bytes.load(Ordering::Relaxed)
     }
 
     /// Makes `reactor` watch the descriptor, if it does not yet.
@@ -321,7 +357,7 @@ impl Port {
 
     #[inline]
     fn register_with(&self, fd: BorrowedFd<'_>, here: &Arc<Registrar>) -> io::Result<()> {
-        if ptr::eq(self.room.latest.load(Ordering::Acquire), Arc::as_ptr(here)) {
+        if ptr::eq(self.0.latest.load(Ordering::Acquire), Arc::as_ptr(here)) {
             return Ok(());
         }
         self.register_elsewhere(fd, here)
@@ -331,25 +367,23 @@ impl Port {
     #[cold]
     #[inline(never)]
     fn register_elsewhere(&self, fd: BorrowedFd<'_>, here: &Arc<Registrar>) -> io::Result<()> {
-        let mut state = self.room.lock();
+        let mut state = self.0.lock();
         let this = Arc::as_ptr(here);
-        let set_latest = || self.room.latest.store(this.cast_mut(), Ordering::Release);
+        let set_latest = || self.0.latest.store(this.cast_mut(), Ordering::Release);
         if state
-            .registrars
-            .iter()
+            .registrars()
             .any(|known| ptr::eq(known.as_ptr(), this))
         {
             set_latest();
             return Ok(());
         }
-        let token = token(self.index, state.generation);
+        let token = token(state.index, state.generation);
         here.registry
             .register(&mut SourceFd(&fd.as_raw_fd()), token, watched())?;
         here.count.fetch_add(1, Ordering::Relaxed);
         // Before the others are looked through: the one that it was may go.
         set_latest();
-        state.registrars.retain(|known| known.strong_count() > 0);
-        state.registrars.push(Arc::downgrade(here));
+        state.add_registrar(Arc::downgrade(here));
         Ok(())
     }
 
@@ -357,9 +391,24 @@ impl Port {
     ///
     /// # Safety
     /// `nodes` stay where they are until `delist` was called with them; or, if it is a single one, until it was woken.
+    #[inline]
     pub(crate) unsafe fn enlist(&self, interests: Interests, tick: u32, nodes: &[Node]) -> bool {
         debug_assert!(nodes.len() >= interests.each().count());
-        let state = self.room.lock();
+        // SAFETY: the caller's promise.
+        unsafe {
+            if interests.is_single() {
+                self.enlist_one(interests, tick, &nodes[0])
+            } else {
+                self.enlist_all(interests, tick, nodes)
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for `enlist`.
+    #[inline(never)]
+    unsafe fn enlist_all(&self, interests: Interests, tick: u32, nodes: &[Node]) -> bool {
+        let state = self.0.lock();
         let current = self.tick(interests) == tick;
         if current {
             for (interest, node) in interests.each().zip(nodes) {
@@ -370,9 +419,27 @@ impl Port {
         current
     }
 
+    /// In a single direction.
+    ///
+    /// # Safety
+    /// As for `enlist`.
+    #[inline]
+    unsafe fn enlist_one(&self, interest: Interests, tick: u32, node: &Node) -> bool {
+        let direction = interest.0.trailing_zeros() as usize;
+        let waiter = ptr::from_ref(node.waiter().header()).cast_mut();
+        let state = self.0.lock();
+        let current = self.0.ticks[direction].load(Ordering::Acquire) == tick;
+        if current {
+            self.0.waiter.store(waiter, Ordering::Relaxed);
+            // SAFETY: the lock is held, and the caller calls `delist`.
+            unsafe { state.waiting[direction].push(node) };
+        }
+        current
+    }
+
     /// Takes the waiter out where it is still in.
     pub(crate) fn delist(&self, interests: Interests, nodes: &[Node]) {
-        let state = self.room.lock();
+        let state = self.0.lock();
         for (interest, node) in interests.each().zip(nodes) {
             // SAFETY: the lock is held; a node is used with one port and one direction.
             unsafe { state.waiting[interest as usize].remove(node) }
@@ -394,12 +461,12 @@ impl Port {
     ) -> io::Result<bool> {
         self.register_with(fd, by)?;
         let asleep = Asleep { waker, _post: post };
-        let mut state = self.room.lock();
+        let mut state = self.0.lock();
         if self.tick(interest.into()) != tick {
             drop(state);
             return Ok(false);
         }
-        let place = &mut state.wakers.get_or_insert_with(Box::default)[interest as usize];
+        let place = &mut state.more().wakers[interest as usize];
         let same = |before: &Asleep| before.waker.will_wake(&asleep.waker);
         let is_other = !place.as_ref().is_some_and(same);
         let before = place.replace(asleep);
@@ -412,16 +479,12 @@ impl Port {
 
     /// Takes the descriptor out of all reactors; late events find nobody.
     pub(crate) fn close(self, fd: BorrowedFd<'_>) {
-        let room = self.room;
+        let room = self.0;
         let mut state = room.lock();
         room.latest.store(ptr::null_mut(), Ordering::Relaxed);
         state.generation = state.generation.wrapping_add(1);
         room.past_bytes.store(false, Ordering::Relaxed);
-        for registrar in state
-            .registrars
-            .drain(..)
-            .filter_map(|known| known.upgrade())
-        {
+        for registrar in state.registrars().filter_map(Weak::upgrade) {
             // It fails if somebody closed the descriptor behind our back: then it is out already.
             drop(
                 registrar
@@ -430,32 +493,47 @@ impl Port {
             );
             registrar.count.fetch_sub(1, Ordering::Relaxed);
         }
-        let wakers = state.wakers.take();
+        state.registrar = Weak::new();
+        let (more, index) = (state.more.take(), state.index);
         drop(state);
-        drop(wakers);
-        ROOMS.free(self.index);
+        // With the wakers, whose code is not ours.
+        drop(more);
+        ROOMS.free(index);
     }
 }
 
 impl Room {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    #[inline]
+    fn lock(&self) -> Locked<'_, State> {
+        self.state.lock()
     }
 
-    /// Has the room fetched meanwhile.
-    fn foresee(token: Token) {
-        if token < ALARM {
-            let room: *const Room = ROOMS.get(parts(token).0);
-            for at in (0..size_of::<Room>()).step_by(LINE) {
-                prefetch(room.wrapping_byte_add(at));
-            }
+    /// The room of a descriptor's events, which is being fetched.
+    fn foresee(token: Token) -> Option<&'static Room> {
+        let room = (token < ALARM).then(|| ROOMS.get(parts(token).0))?;
+        prefetch(room);
+        prefetch(ptr::from_ref(room).wrapping_byte_add(LINE));
+        Some(room)
+    }
+
+    /// Has the header of who waits in it fetched.
+    fn foresee_waiter(&self) {
+        let waiter = self.waiter.load(Ordering::Relaxed);
+        prefetch(waiter);
+        prefetch(waiter.wrapping_byte_add(LINE));
+    }
+
+    /// Has what he will touch of his stack fetched.
+    fn foresee_stack(&self) {
+        // SAFETY: null, or a header, which is one for ever.
+        if let Some(waiter) = unsafe { self.waiter.load(Ordering::Relaxed).as_ref() } {
+            waiter.foresee();
         }
     }
 
-    fn deliver(token: Token, event: &Event) {
-        let (index, generation) = parts(token);
-        let room = ROOMS.get(index);
-        let mut state = room.lock();
+    fn deliver(&self, event: &Event) {
+        let (_, generation) = parts(event.token());
+        let mut state = self.lock();
         if state.generation & GENERATIONS != generation {
             return;
         }
@@ -464,7 +542,7 @@ impl Room {
         let failed = event.is_error();
         if failed || event.is_read_closed() || event.is_priority() {
             // Seen by whoever sees the tick that is advanced below.
-            room.past_bytes.store(true, Ordering::Relaxed);
+            self.past_bytes.store(true, Ordering::Relaxed);
         }
         if failed || event.is_readable() || event.is_read_closed() {
             ready = ready | Interest::Read.into();
@@ -478,9 +556,12 @@ impl Room {
         }
         ready
             .each()
-            .for_each(|interest| room.signal(interest, &state));
+            .for_each(|interest| self.signal(interest, &state));
         // Most rooms have never seen a future.
-        let asleep = state.wakers.as_mut().map(|wakers| take(wakers, ready));
+        let asleep = state
+            .more
+            .as_mut()
+            .map(|more| take(&mut more.wakers, ready));
         drop(state);
         if let Some(asleep) = asleep {
             asleep.into_iter().flatten().for_each(Asleep::wake);
@@ -489,9 +570,35 @@ impl Room {
 
     fn signal(&self, interest: Interest, state: &State) {
         // Release: a call made after the new tick was read sees what the event announced.
-        self.ticks[interest as usize].fetch_add(1, Ordering::Release);
+        // Only who has the lock changes it.
+        let tick = &self.ticks[interest as usize];
+        tick.store(
+            tick.load(Ordering::Relaxed).wrapping_add(1),
+            Ordering::Release,
+        );
         // SAFETY: the state is locked.
         unsafe { state.waiting[interest as usize].wake_all() }
+    }
+}
+
+impl State {
+    fn registrars(&self) -> impl Iterator<Item = &Weak<Registrar>> {
+        let others = self.more.iter().flat_map(|more| &more.registrars);
+        iter::once(&self.registrar).chain(others)
+    }
+
+    fn add_registrar(&mut self, registrar: Weak<Registrar>) {
+        if self.registrar.strong_count() == 0 {
+            self.registrar = registrar;
+        } else {
+            let others = &mut self.more().registrars;
+            others.retain(|known| known.strong_count() > 0);
+            others.push(registrar);
+        }
+    }
+
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_with(Box::default)
     }
 }
 
@@ -507,17 +614,6 @@ fn take(wakers: &mut Wakers, ready: Interests) -> Wakers {
 impl Asleep {
     fn wake(self) {
         drop_quietly(|| self.waker.wake());
-    }
-}
-
-impl Default for State {
-    fn default() -> Self {
-        State {
-            generation: 0,
-            registrars: Vec::new(),
-            waiting: [const { WaitList::new() }; DIRECTIONS.len()],
-            wakers: None,
-        }
     }
 }
 

@@ -349,6 +349,12 @@ impl<S> Node<S> {
 /// Whoever wins a wait through the list has taken the node out of it first: a waiter that was woken need not look.
 pub(crate) struct WaitList<S = ()>(List<Node<S>>);
 
+impl<S> Default for WaitList<S> {
+    fn default() -> Self {
+        WaitList::new()
+    }
+}
+
 impl<S> WaitList<S> {
     pub(crate) const fn new() -> Self {
         WaitList(List::new())
