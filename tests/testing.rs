@@ -758,7 +758,7 @@ fn more_than_one_worker_is_refused() {
 // ---- one clock ----
 
 /// Files that ask the system what time it is, and why they may.
-const REAL: [(&str, &str); 15] = [
+const REAL: [(&str, &str); 16] = [
     ("rt/alarm.rs", "ends a poll"),
     ("rt/alarm_off.rs", "ends a poll"),
     ("rt/clock.rs", "it is the one place"),
@@ -779,6 +779,10 @@ const REAL: [(&str, &str); 15] = [
     ("rt/watchdog.rs", "it watches threads"),
     (
         "rt/worker.rs",
+        "how long those may go first who belong together",
+    ),
+    (
+        "rt/worker/look.rs",
         "how long to sleep, and when to give stacks back",
     ),
     ("rt/worker/simulated.rs", "it has the one or the other"),
