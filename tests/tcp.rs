@@ -1211,13 +1211,23 @@ fn a_socket_with_the_number_of_a_closed_one_is_waited_for_afresh() {
 }
 
 #[test]
-fn a_stream_goes_from_one_scheduler_to_another_and_back() {
-    in_tasks(|| {
-        let streams = exchange_words(pair());
-        // This scheduler lives on, and still knows the descriptors, while the other one uses them.
-        let elsewhere = thread::spawn(move || in_tasks(move || exchange_words(streams)));
-        exchange_words(elsewhere.join().unwrap());
-    });
+fn a_stream_goes_from_one_scheduler_to_others_and_back() {
+    /// Each lives on, and still knows the descriptors, while the next one uses them.
+    fn through(schedulers: usize, streams: (TcpStream, TcpStream)) -> (TcpStream, TcpStream) {
+        in_tasks(move || {
+            let mut streams = exchange_words(streams);
+            if schedulers > 1 {
+                let next = thread::spawn(move || through(schedulers - 1, streams));
+                streams = next.join().unwrap();
+            }
+            exchange_words(streams)
+        })
+    }
+    let mut streams = pair();
+    // The first of them are gone when the second come.
+    for _ in 0..2 {
+        streams = through(4, streams);
+    }
 }
 
 #[test]
@@ -1251,6 +1261,45 @@ fn one_stream_is_read_on_one_scheduler_while_it_is_written_on_another() {
     });
     assert_eq!(reader.join().unwrap(), SIZE as u64);
     echo.join().unwrap();
+}
+
+#[test]
+fn a_stream_that_one_thread_has_used_for_long_is_used_by_another_one_meanwhile_and_closed_by_a_third(
+) {
+    const REQUESTS: usize = 500;
+    const SIZE: usize = 1 << 20;
+    let _watch = watch();
+    for _ in 0..5 {
+        let (stream, peer) = pair();
+        let echo = thread::spawn(move || in_tasks(move || echo(peer)));
+        let stream = Arc::new(stream);
+        // Where its waiters stand is this thread's own after that.
+        in_tasks({
+            let stream = Arc::clone(&stream);
+            move || {
+                for i in 0..REQUESTS {
+                    let mut answer = [0; 8];
+                    (&*stream).write_all(&i.to_be_bytes()).unwrap();
+                    (&*stream).read_exact(&mut answer).unwrap();
+                    assert_eq!(usize::from_be_bytes(answer), i);
+                }
+            }
+        });
+        let reader = thread::spawn({
+            let stream = Arc::clone(&stream);
+            move || in_tasks(move || io::copy(&mut &*stream, &mut io::sink()).unwrap())
+        });
+        in_tasks({
+            let stream = Arc::clone(&stream);
+            move || {
+                (&*stream).write_all(&vec![7; SIZE]).unwrap();
+                stream.shutdown(Shutdown::Write).unwrap();
+            }
+        });
+        assert_eq!(reader.join().unwrap(), SIZE as u64);
+        thread::spawn(move || drop(stream)).join().unwrap();
+        echo.join().unwrap();
+    }
 }
 
 /// One of the two waits in `read`, on the scheduler of whoever calls, until the other one writes.
