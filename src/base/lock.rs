@@ -18,7 +18,8 @@
 //!
 //! A barrier costs a fraction of a microsecond to tens of them, as the other processors are idle or not. So a lock is
 //! biased when what its read-modify-writes have cost comes near that, and a few times at most: whatever comes, it
-//! costs no more than about twice what it would have cost without (the argument of Karlin and others, of spinning).
+//! costs no more than about twice what it would have cost without (the argument of Karlin and others, of spinning). Who knows
+//! that others rarely come gives a shorter streak.
 //!
 //! A waiter looks again after longer and longer pauses, and then lets other threads run, for the holder may be one of
 //! them: the `Backoff` of crossbeam-utils.

@@ -735,7 +735,7 @@ impl Header {
         prefetch(top.wrapping_byte_sub(LINE));
     }
 
-    /// The same of the frames that it returns through.
+    /// The same of the frames that it returns through, and of those of the calls by which it waits again.
     #[inline(always)]
     pub(super) fn foresee_frames(&self) {
         let (_, top) = self.switch.get().stack(self.whereabouts());

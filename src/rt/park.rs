@@ -118,6 +118,12 @@ pub(crate) fn park(waiter: Waiter, deadline: Option<Instant>, why: Why, mode: Mo
     if deadline.is_none() && me.is_at_ease() {
         return rest(waiter, why);
     }
+    park_prepared(waiter, deadline, why, mode)
+}
+
+/// As `park`, for a wait that is not one of the most.
+#[inline(always)]
+fn park_prepared(waiter: Waiter, deadline: Option<Instant>, why: Why, mode: Mode) -> Outcome {
     match Wait::begin(waiter, deadline, why, mode) {
         Step::Suspend(switch, wait) => {
             // SAFETY: it is the switch of the task that runs.
@@ -134,7 +140,7 @@ pub(crate) fn park_lightly(waiter: Waiter, why: Why) -> Outcome {
     #[cold]
     #[inline(never)]
     fn park_anyhow(waiter: Waiter, deadline: Option<Instant>, why: Why) -> Outcome {
-        park(waiter, deadline, why, Mode::Fallible)
+        park_prepared(waiter, deadline, why, Mode::Fallible)
     }
     let me = waiter.header();
     let deadline = afflicted(me, None, why);
