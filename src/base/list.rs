@@ -109,8 +109,12 @@ impl<T: Linked> List<T> {
     pub(crate) unsafe fn pop_front<'a>(&self) -> Option<&'a T> {
         // SAFETY: the caller's promise.
         let first = unsafe { self.front() }?;
+        let links = first.links();
+        debug_assert!(links.prev.get().is_null());
+        self.head.set(links.next.get());
         // SAFETY: it is the first of this list.
-        unsafe { self.remove(first) };
+        unsafe { self.set_before(links.next.get(), ptr::null()) };
+        links.prev.set(nowhere());
         Some(first)
     }
 
@@ -128,11 +132,20 @@ impl<T: Linked> List<T> {
             None => self.head.set(next),
         }
         // SAFETY: as above.
+        unsafe { self.set_before(next, prev) };
+        links.prev.set(nowhere());
+    }
+
+    /// Notes that `prev` is before `next`, or the last one if that is null.
+    ///
+    /// # Safety
+    /// `next` is in this list, or null; invariant 3.
+    unsafe fn set_before(&self, next: *const T, prev: *const T) {
+        // SAFETY: by invariant 2 an element that is in the list is alive.
         match unsafe { next.as_ref() } {
             Some(next) => next.links().prev.set(prev),
             None => self.tail.set(prev),
         }
-        links.prev.set(nowhere());
     }
 
     /// Calls `visit` with each element, first to last; it may take out the element that it was called with.

@@ -68,15 +68,18 @@ pub(crate) fn bias_towards_this_thread() {
 // As written: what stands before a lock is near to it, and to the beginning of what it guards.
 #[repr(C)]
 pub(crate) struct Lock<T, const STREAK: u16 = LONG> {
-    held: AtomicBool,
-    /// The thread that the lock is biased towards holds it.
-    busy: AtomicBool,
+    /// What is set to take it: `HELD`, or `BUSY` by the thread that it is biased towards.
+    flags: [AtomicBool; 2],
     /// The thread that the lock is biased towards, or `NOBODY`.
     bias: AtomicU32,
     /// Of who has `held`: how it came to be taken.
     past: UnsafeCell<Past>,
     value: UnsafeCell<T>,
 }
+
+// Of `flags`; by whether the lock is the taker's own.
+const HELD: usize = false as usize;
+const BUSY: usize = true as usize;
 
 struct Past {
     /// Who took it last,
@@ -109,8 +112,7 @@ impl<T: Default, const STREAK: u16> Default for Lock<T, STREAK> {
 impl<T, const STREAK: u16> Lock<T, STREAK> {
     const fn with(value: T) -> Self {
         Lock {
-            held: AtomicBool::new(false),
-            busy: AtomicBool::new(false),
+            flags: [AtomicBool::new(false), AtomicBool::new(false)],
             bias: AtomicU32::new(NOBODY),
             past: UnsafeCell::new(Past {
                 last: NOBODY,
@@ -121,35 +123,46 @@ impl<T, const STREAK: u16> Lock<T, STREAK> {
         }
     }
 
-    #[inline]
-    pub(crate) fn lock(&self) -> Locked<'_, T> {
+    #[inline(always)]
+    pub(crate) fn lock(&self) -> Locked<'_, T, STREAK> {
         let me = ME.with(Cell::get);
-        if self.bias.load(Ordering::Relaxed) == me && self.try_own(me) {
-            return Locked::new(&self.value, &self.busy);
+        let is_own = self.bias.load(Ordering::Relaxed) == me && self.try_own(me);
+        if !is_own {
+            self.take_among_others(me);
         }
+        Locked {
+            lock: self,
+            is_own,
+            here: PhantomData,
+        }
+    }
+
+    /// Takes a lock that is not the caller's own.
+    // Not inlined: the whole would be too much for many a place.
+    #[inline(never)]
+    fn take_among_others(&self, me: u32) {
         if !self.try_take() {
             self.contend();
         }
         if me != ANYBODY || self.bias.load(Ordering::Relaxed) != NOBODY {
             self.consider(me);
         }
-        Locked::new(&self.value, &self.held)
     }
 
     /// Takes a lock that is biased towards the caller.
-    #[inline]
+    #[inline(always)]
     fn try_own(&self, me: u32) -> bool {
         // It is not its own twice.
-        if self.busy.load(Ordering::Relaxed) {
+        if self.flags[BUSY].load(Ordering::Relaxed) {
             return false;
         }
-        self.busy.store(true, Ordering::Relaxed);
+        self.flags[BUSY].store(true, Ordering::Relaxed);
         // Who takes the bias back sees that we are busy, or we see that it is gone.
         fence_if_others_do();
         if self.bias.load(Ordering::Relaxed) == me {
             return true;
         }
-        self.busy.store(false, Ordering::Release);
+        self.flags[BUSY].store(false, Ordering::Release);
         false
     }
 
@@ -162,7 +175,7 @@ impl<T, const STREAK: u16> Lock<T, STREAK> {
     #[inline]
     fn try_take(&self) -> bool {
         // Acquire: what the last holder did is seen.
-        self.held
+        self.flags[HELD]
             .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
             .is_ok()
     }
@@ -171,7 +184,7 @@ impl<T, const STREAK: u16> Lock<T, STREAK> {
     fn contend(&self) {
         wait_until(|| {
             // Looked at before it is asked for: that does not take the line away from the holder.
-            !self.held.load(Ordering::Relaxed) && self.try_take()
+            !self.flags[HELD].load(Ordering::Relaxed) && self.try_take()
         });
     }
 
@@ -201,7 +214,7 @@ impl<T, const STREAK: u16> Lock<T, STREAK> {
         let barrier = barrier().expect("there was a bias");
         barrier();
         // Acquire: what the owner did is seen.
-        wait_until(|| !self.busy.load(Ordering::Acquire));
+        wait_until(|| !self.flags[BUSY].load(Ordering::Acquire));
     }
 }
 
@@ -220,50 +233,40 @@ pub(crate) fn wait_until(mut done: impl FnMut() -> bool) {
 
 /// The lock is held until this is dropped.
 #[must_use]
-pub(crate) struct Locked<'a, T> {
-    value: &'a UnsafeCell<T>,
-    /// What was set to take it.
-    taken: &'a AtomicBool,
+pub(crate) struct Locked<'a, T, const STREAK: u16 = LONG> {
+    lock: &'a Lock<T, STREAK>,
+    /// Which flag was set to take it. (Not where it is: that would be kept on the stack, and those of tasks are read from far.)
+    is_own: bool,
     /// By 5 it is not `Send`.
     here: PhantomData<*const ()>,
 }
 
 // SAFETY: who shares it gets what `&T` gives.
-unsafe impl<T: Sync> Sync for Locked<'_, T> {}
+unsafe impl<T: Sync, const STREAK: u16> Sync for Locked<'_, T, STREAK> {}
 
-impl<'a, T> Locked<'a, T> {
-    fn new(value: &'a UnsafeCell<T>, taken: &'a AtomicBool) -> Self {
-        Locked {
-            value,
-            taken,
-            here: PhantomData,
-        }
-    }
-}
-
-impl<T> Deref for Locked<'_, T> {
+impl<T, const STREAK: u16> Deref for Locked<'_, T, STREAK> {
     type Target = T;
 
     #[inline]
     fn deref(&self) -> &T {
         // SAFETY: the lock is held, and nobody borrows this guard mutably.
-        unsafe { &*self.value.get() }
+        unsafe { &*self.lock.value.get() }
     }
 }
 
-impl<T> DerefMut for Locked<'_, T> {
+impl<T, const STREAK: u16> DerefMut for Locked<'_, T, STREAK> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: the lock is held, and nobody else borrows this guard.
-        unsafe { &mut *self.value.get() }
+        unsafe { &mut *self.lock.value.get() }
     }
 }
 
-impl<T> Drop for Locked<'_, T> {
+impl<T, const STREAK: u16> Drop for Locked<'_, T, STREAK> {
     #[inline]
     fn drop(&mut self) {
         // Release: what was done is seen by the next one.
-        self.taken.store(false, Ordering::Release);
+        self.lock.flags[usize::from(self.is_own)].store(false, Ordering::Release);
     }
 }
 
@@ -312,8 +315,8 @@ mod models {
 
     fn made() -> Arc<Lock<u32>> {
         let lock = Lock::new(0);
-        lock.held.make();
-        lock.busy.make();
+        lock.flags[HELD].make();
+        lock.flags[BUSY].make();
         lock.bias.make();
         lock.past.make();
         lock.value.make();

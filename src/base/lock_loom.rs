@@ -53,7 +53,7 @@ impl<T, const STREAK: u16> Lock<T, STREAK> {
         }
     }
 
-    pub(crate) fn lock(&self) -> Locked<'_, T> {
+    pub(crate) fn lock(&self) -> Locked<'_, T, STREAK> {
         let held = self.held.get_or_init(|| shared::Mutex::new(()));
         Locked {
             value: &self.value,
@@ -64,12 +64,12 @@ impl<T, const STREAK: u16> Lock<T, STREAK> {
 
 /// The lock is held until this is dropped.
 #[must_use]
-pub(crate) struct Locked<'a, T> {
+pub(crate) struct Locked<'a, T, const STREAK: u16 = 0> {
     value: &'a UnsafeCell<T>,
     _held: shared::MutexGuard<'a, ()>,
 }
 
-impl<T> Deref for Locked<'_, T> {
+impl<T, const STREAK: u16> Deref for Locked<'_, T, STREAK> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -78,7 +78,7 @@ impl<T> Deref for Locked<'_, T> {
     }
 }
 
-impl<T> DerefMut for Locked<'_, T> {
+impl<T, const STREAK: u16> DerefMut for Locked<'_, T, STREAK> {
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: the lock is held, and nobody else borrows this guard.
         unsafe { &mut *self.value.get() }

@@ -11,7 +11,7 @@ use crate::error::Timeout;
 use crate::rt::clock::{self, deadline_in};
 use crate::rt::header::{Header, Why, CX};
 use crate::rt::home::Home;
-use crate::rt::park::{charge, interrupt_if_due, me, park, park_lightly, Interrupt, Mode, Outcome};
+use crate::rt::park::{charge, interrupt_if_due, me, park, Interrupt, Mode, Outcome};
 use crate::rt::reactor::{Interest, Interests, Nodes, Port};
 use crate::rt::unwind::can_raise;
 use crate::rt::waiter::{Node, Waiter};
@@ -393,7 +393,9 @@ fn wait_alone(me: &'static Header, one: Awaited<'_>, why: Why) -> io::Result<()>
     let waiter = Waiter::new(me);
     // SAFETY: it is shown to nobody but by this node.
     let node = unsafe { Node::alone(waiter, ()) };
-    wait_in(&[one], &[[node]], waiter, || park_lightly(waiter, why))
+    wait_in(&[one], &[[node]], waiter, || {
+        park(waiter, None, why, Mode::Fallible)
+    })
 }
 
 /// Waits until one of several has happened.

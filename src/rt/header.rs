@@ -735,6 +735,13 @@ impl Header {
         prefetch(top.wrapping_byte_sub(LINE));
     }
 
+    /// The same where the stack has been seen to but for its base: the way back to who resumes the task.
+    #[inline(always)]
+    pub(super) fn foresee_base(&self) {
+        let (base, _) = self.switch.get().stack(0);
+        prefetch(base);
+    }
+
     /// The same of the frames that it returns through, and of those of the calls by which it waits again.
     #[inline(always)]
     pub(super) fn foresee_frames(&self) {

@@ -122,7 +122,8 @@ pub(crate) fn park(waiter: Waiter, deadline: Option<Instant>, why: Why, mode: Mo
 }
 
 /// As `park`, for a wait that is not one of the most.
-#[inline(always)]
+// Not inlined, so that the frames of those are small: the stack of a task that goes on is in no near cache.
+#[inline(never)]
 fn park_prepared(waiter: Waiter, deadline: Option<Instant>, why: Why, mode: Mode) -> Outcome {
     match Wait::begin(waiter, deadline, why, mode) {
         Step::Suspend(switch, wait) => {
@@ -131,23 +132,6 @@ fn park_prepared(waiter: Waiter, deadline: Option<Instant>, why: Why, mode: Mode
             wait.end()
         }
         Step::Over(outcome) => outcome,
-    }
-}
-
-/// As `park`, for a wait that has no deadline as a rule, and needs little of a stack that is not in the caches: the rest is not inlined.
-#[inline(always)]
-pub(crate) fn park_lightly(waiter: Waiter, why: Why) -> Outcome {
-    #[cold]
-    #[inline(never)]
-    fn park_anyhow(waiter: Waiter, deadline: Option<Instant>, why: Why) -> Outcome {
-        park_prepared(waiter, deadline, why, Mode::Fallible)
-    }
-    let me = waiter.header();
-    let deadline = afflicted(me, None, why);
-    if deadline.is_none() && me.is_at_ease() {
-        rest(waiter, why)
-    } else {
-        park_anyhow(waiter, deadline, why)
     }
 }
 
@@ -343,11 +327,13 @@ fn expired(me: &Header) -> Option<Limit> {
 /// operation is begun: it may unwind. Returns what is left.
 #[inline(always)]
 pub(crate) fn charge() -> u32 {
-    let left = CX.with(|cx| {
-        let left = cx.budget.get().checked_sub(1);
-        left.inspect(|&left| cx.budget.set(left))
-    });
-    left.unwrap_or_else(use_up)
+    let there = CX.with(|cx| cx.budget.get());
+    if there == 0 {
+        return use_up();
+    }
+    let left = there - 1;
+    CX.with(|cx| cx.budget.set(left));
+    left
 }
 
 /// The budget is used up.

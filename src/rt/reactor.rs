@@ -505,7 +505,7 @@ impl Port {
 
 impl Room {
     #[inline]
-    fn lock(&self) -> Locked<'_, State> {
+    fn lock(&self) -> Locked<'_, State, STREAK> {
         self.state.lock()
     }
 

@@ -20,6 +20,8 @@ use super::home::{Home, Message};
 use super::pledge::{Pledge, Wakers};
 use crate::base::list::{Linked, Links, List};
 use crate::base::shared::{Ordering, UnsafeCell};
+use crate::sys::mem::{prefetch, LINE};
+use std::ptr;
 
 const STATE: u64 = 3;
 const EPOCH: u64 = STATE + 1;
@@ -30,6 +32,9 @@ const WAITING: u64 = 1;
 const WOKEN: u64 = 2;
 /// Ended by the timer or by a canceller; which of them, the owner sees from its own flags.
 const INTERRUPTED: u64 = 3;
+
+/// Lines of a stack below a node that its owner needs first when it goes on: most wait in the call that made the node.
+const FRAME: usize = 3;
 
 /// One wait of one task or thread. A copy may be kept by anybody for ever; see invariant 3.
 #[derive(Clone, Copy)]
@@ -321,11 +326,21 @@ impl<S> Node<S> {
     #[inline]
     fn win(&self) -> bool {
         if self.alone.is_some_and(is_here) {
-            self.waiter.header.foresee();
+            self.foresee();
             self.waiter.win_local(WOKEN)
         } else {
             self.waiter.win(WOKEN)
         }
+    }
+
+    /// As `Header::foresee`, and sooner: its owner stands still a little below this node, and where that is is known before the
+    /// header has come.
+    #[inline(always)]
+    fn foresee(&self) {
+        for line in 1..=FRAME {
+            prefetch(ptr::from_ref(self).wrapping_byte_sub(line * LINE));
+        }
+        self.waiter.header.foresee_base();
     }
 
     pub(crate) fn waiter(&self) -> Waiter {
@@ -432,6 +447,23 @@ impl<S> WaitList<S> {
         };
         // SAFETY: a node that is in the list lives, by the promise of `push`; `wins` takes out none but its own.
         unsafe { self.0.find(wins) }.map(|node| Won(node))
+    }
+
+    /// As `win_first`, but asks only the first one, whose wait may be over.
+    ///
+    /// # Safety
+    /// As for `win_first`.
+    #[inline(always)]
+    pub(crate) unsafe fn win_head(&self, accepts: impl FnOnce(&mut S) -> bool) -> Option<Won<S>> {
+        // SAFETY: a node that is in the list lives, by the promise of `push`.
+        let node = unsafe { self.0.front() }?;
+        // SAFETY: the node is in the list, and the caller has that.
+        if !accepts(unsafe { &mut *node.slot.get() }) {
+            return None;
+        }
+        // SAFETY: nobody has changed the list.
+        unsafe { self.0.pop_front() };
+        node.win().then(|| Won(node))
     }
 
     /// As `win_first`, but asks only the first one whose wait is not over.
@@ -635,6 +667,20 @@ mod tests {
             assert_eq!(*front(2).unwrap().slot(), 2);
             assert_eq!(asked.get(), 22);
             assert!(!nodes[0].links.is_linked() && nodes[2].links.is_linked());
+        });
+    }
+
+    #[test]
+    fn only_the_first_wait_is_asked_by_win_head_and_one_that_was_over_is_not_made_ready_again() {
+        with_waits(&[1, 2, 3], |list, nodes| {
+            // SAFETY: one thread.
+            let head = |wanted| unsafe { list.win_head(|slot| *slot == wanted) };
+            let is_up = |n: usize| nodes[n].waiter.header.up.load(Ordering::Acquire);
+            assert!(head(2).is_none() && nodes[0].links.is_linked());
+            assert!(nodes[0].waiter.interrupt_self());
+            assert!(head(1).is_none() && !nodes[0].links.is_linked() && !is_up(0));
+            drop(head(2));
+            assert!(!nodes[1].links.is_linked() && is_up(1) && nodes[2].links.is_linked());
         });
     }
 

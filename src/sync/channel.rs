@@ -44,20 +44,23 @@ const PACE: usize = 1024;
 const MOST: usize = 15;
 
 /// See the head of this file.
+// As written, here and below: what most operations look at is on one or two lines.
+#[repr(C)]
 pub struct Channel<T, B = VecDeque<T>> {
     /// Items that are buffered; `usize::MAX` is unbounded.
     capacity: usize,
     state: Lock<State<T, B>>,
 }
 
+#[repr(C)]
 struct State<T, B> {
+    getters: WaitList<Getting<T>>,
+    putters: WaitList<Putting<T>>,
+    /// Nothing more can be put.
+    closed: bool,
     items: B,
     /// Room that was offered to choosers.
     reserved: usize,
-    /// Nothing more can be put.
-    closed: bool,
-    getters: WaitList<Getting<T>>,
-    putters: WaitList<Putting<T>>,
 }
 
 pub(super) enum Putting<T> {
@@ -159,13 +162,12 @@ impl<T, B: Buffer<T>> Channel<T, B> {
         let mut deadline = None;
         loop {
             let mut state = self.lock();
-            match state.take(wants.as_ref(), self.capacity) {
-                Take::Done(item, putter) => {
-                    leave(state, putter);
-                    return Ok(item);
-                }
-                Take::Closed => return Err(Miss::Closed),
-                Take::Empty => {}
+            if let Some((item, putter)) = state.take(wants.as_ref(), self.capacity) {
+                leave(state, putter);
+                return Ok(item);
+            }
+            if state.closed {
+                return Err(Miss::Closed);
             }
             let waiter = Waiter::here();
             let called = state.call_chooser(self.capacity, waiter, wants.is_none());
@@ -182,23 +184,16 @@ impl<T, B: Buffer<T>> Channel<T, B> {
             let waits = Waits {
                 channel: self,
                 node: &node,
-                list: |state| &state.getters,
+                list: |state: &State<T, B>| &state.getters,
             };
             let until = *deadline.get_or_insert_with(|| terms.bound.deadline());
             let outcome = park(node.waiter(), until, terms.why, terms.mode);
             waits.end(outcome);
             let getting = node.into_slot();
-            match getting.answer {
-                Some(Answer::Item(item)) => return Ok(item),
-                Some(Answer::Panic(panic)) => resume_unwind(panic),
-                Some(Answer::Again) => {}
-                None => {
-                    if let Some(miss) = terms.miss(outcome) {
-                        return Err(miss);
-                    }
-                }
+            if let Some(Answer::Item(item)) = getting.answer {
+                return Ok(item);
             }
-            wants = getting.wants;
+            wants = getting.without_item(outcome, terms)?;
         }
     }
 
@@ -212,12 +207,12 @@ impl<T, B: Buffer<T>> Channel<T, B> {
     fn take_now(&self, wants: Option<Predicate<T>>) -> Result<T, TryMiss> {
         let mut state = self.lock();
         match state.take(wants.as_ref(), self.capacity) {
-            Take::Done(item, putter) => {
+            Some((item, putter)) => {
                 leave(state, putter);
                 Ok(item)
             }
-            Take::Closed => Err(TryMiss::Closed),
-            Take::Empty => Err(TryMiss::NotNow),
+            None if state.closed => Err(TryMiss::Closed),
+            None => Err(TryMiss::NotNow),
         }
     }
 
@@ -229,15 +224,14 @@ impl<T, B: Buffer<T>> Channel<T, B> {
         let mut deadline = None;
         loop {
             let mut state = self.lock();
-            item = match state.put(item, self.capacity) {
-                Put::Done(getter) => {
-                    // Who has waited has another budget by now; but where somebody waits nothing is paced.
-                    state.pace(self.capacity, left);
+            // Who has waited has another budget by now; but where somebody waits nothing is paced.
+            item = match state.put(item, self.capacity, left) {
+                Ok(getter) => {
                     leave(state, getter);
                     return Ok(());
                 }
-                Put::Closed(item) => return Err((item, Miss::Closed)),
-                Put::Full(item) => item,
+                Err((item, TryMiss::Closed)) => return Err((item, Miss::Closed)),
+                Err((item, TryMiss::NotNow)) => item,
             };
             // SAFETY: nobody else is shown the waiter.
             let node = unsafe { Node::alone(Waiter::here(), Putting::Item(item)) };
@@ -247,7 +241,7 @@ impl<T, B: Buffer<T>> Channel<T, B> {
             let waits = Waits {
                 channel: self,
                 node: &node,
-                list: |state| &state.putters,
+                list: |state: &State<T, B>| &state.putters,
             };
             let until = *deadline.get_or_insert_with(|| terms.bound.deadline());
             let outcome = park(node.waiter(), until, terms.why, terms.mode);
@@ -266,15 +260,9 @@ impl<T, B: Buffer<T>> Channel<T, B> {
     pub(super) fn try_put(&self, item: T) -> Result<(), (T, TryMiss)> {
         let left = charge();
         let mut state = self.lock();
-        match state.put(item, self.capacity) {
-            Put::Done(getter) => {
-                state.pace(self.capacity, left);
-                leave(state, getter);
-                Ok(())
-            }
-            Put::Closed(item) => Err((item, TryMiss::Closed)),
-            Put::Full(item) => Err((item, TryMiss::NotNow)),
-        }
+        let getter = state.put(item, self.capacity, left)?;
+        leave(state, getter);
+        Ok(())
     }
 
     // ---- in a wait for several things: see `arms` ----
@@ -512,21 +500,8 @@ fn leave<T, B, S>(state: Locked<'_, State<T, B>>, partner: Option<Won<S>>) {
     drop(partner);
 }
 
-/// What came of putting without waiting.
-enum Put<T> {
-    /// And the getter that has it, if one waited.
-    Done(Option<Won<Getting<T>>>),
-    Closed(T),
-    Full(T),
-}
-
-/// What came of getting without waiting.
-enum Take<T> {
-    /// And the putter who was served by it, if one waited.
-    Done(T, Option<Won<Putting<T>>>),
-    Closed,
-    Empty,
-}
+/// An item that was taken, and the putter who was served by that, if one waited.
+type Taken<T> = (T, Option<Won<Putting<T>>>);
 
 impl<T, B: Buffer<T>> State<T, B> {
     /// Those that it returns are to be woken when the lock is free.
@@ -540,18 +515,25 @@ impl<T, B: Buffer<T>> State<T, B> {
         wakers
     }
 
+    /// The getter that has it then, if one waited. `left` is of the budget of who puts.
     #[inline(always)]
-    fn put(&mut self, item: T, capacity: usize) -> Put<T> {
+    fn put(
+        &mut self,
+        item: T,
+        capacity: usize,
+        left: u32,
+    ) -> Result<Option<Won<Getting<T>>>, (T, TryMiss)> {
         if self.closed {
-            return Put::Closed(item);
+            return Err((item, TryMiss::Closed));
         }
         match self.hand_over(item) {
-            Ok(getter) => Put::Done(Some(getter)),
+            Ok(getter) => Ok(Some(getter)),
             Err(item) if self.has_room(capacity) => {
                 self.items.push(item);
-                Put::Done(None)
+                self.pace(capacity, left);
+                Ok(None)
             }
-            Err(item) => Put::Full(item),
+            Err(item) => Err((item, TryMiss::NotNow)),
         }
     }
 
@@ -561,10 +543,22 @@ impl<T, B: Buffer<T>> State<T, B> {
         if self.getters.is_empty() {
             return Err(item);
         }
-        self.hand_to_getter(item)
+        let takes_all = |getting: &mut Getting<T>| getting.wants.is_none() && !getting.promised;
+        // SAFETY: the lock is held.
+        match unsafe { self.getters.win_head(takes_all) } {
+            Some(mut getter) => {
+                let none = getter.slot().answer.replace(Answer::Item(item));
+                debug_assert!(none.is_none());
+                // Nothing is there to be dropped.
+                mem::forget(none);
+                Ok(getter)
+            }
+            None => self.hand_to_getter(item),
+        }
     }
 
-    /// The same where somebody waits.
+    /// The same where the first who waits is choosy, or waits no more.
+    #[cold]
     fn hand_to_getter(&mut self, item: T) -> Result<Won<Getting<T>>, T> {
         loop {
             // SAFETY: the lock is held; a predicate cannot use the channel.
@@ -582,40 +576,36 @@ impl<T, B: Buffer<T>> State<T, B> {
     }
 
     #[inline(always)]
-    fn take(&mut self, wants: Option<&Predicate<T>>, capacity: usize) -> Take<T> {
+    fn take(&mut self, wants: Option<&Predicate<T>>, capacity: usize) -> Option<Taken<T>> {
         if wants.is_some() || !self.putters.is_empty() {
             return self.take_among_others(wants, capacity);
         }
-        match self.items.take_first() {
-            Some(item) => Take::Done(item, None),
-            None if self.closed => Take::Closed,
-            None => Take::Empty,
-        }
+        Some((self.items.take_first()?, None))
     }
 
     /// The same where not any item will do, or somebody waits with one.
     #[inline(always)]
-    fn take_among_others(&mut self, wants: Option<&Predicate<T>>, capacity: usize) -> Take<T> {
+    fn take_among_others(
+        &mut self,
+        wants: Option<&Predicate<T>>,
+        capacity: usize,
+    ) -> Option<Taken<T>> {
         let wanted = |item: &T| wants.is_none_or(|predicate| predicate.ask(item));
         let item = match wants {
             None => self.items.take_first(),
             Some(predicate) => self.items.take_wanted(|item| predicate.ask(item)),
         };
         if let Some(item) = item {
-            return Take::Done(item, self.refill(capacity));
+            return Some((item, self.refill(capacity)));
         }
         let offers = |putting: &mut Putting<T>| match putting {
             Putting::Item(item) => wanted(item),
             _ => false,
         };
         // SAFETY: the lock is held; a predicate cannot use the channel.
-        let putter = unsafe { self.putters.win_first(offers) };
+        let mut putter = unsafe { self.putters.win_first(offers) }?;
         // None of a full buffer was wanted, or there is none, and the item goes straight from hand to hand.
-        match putter.and_then(|mut putter| Some((putter.slot().take()?, putter))) {
-            Some((item, putter)) => Take::Done(item, Some(putter)),
-            None if self.closed => Take::Closed,
-            None => Take::Empty,
-        }
+        Some((putter.slot().take()?, Some(putter)))
     }
 
     /// There is room for one: that of the putter who has waited for longest.
@@ -641,9 +631,11 @@ impl<T, B: Buffer<T>> State<T, B> {
     /// get have their turn in time. Otherwise several who put would have so many more turns, and what they put would pile up.
     #[inline]
     fn pace(&self, capacity: usize, left: u32) {
-        let excess = self.items.len() / PACE;
-        if excess > 0 && capacity == usize::MAX {
-            charge_more(left, excess.min(MOST));
+        if capacity == usize::MAX {
+            let excess = self.items.len() / PACE;
+            if excess > 0 {
+                charge_more(left, excess.min(MOST));
+            }
         }
     }
 
@@ -722,6 +714,16 @@ impl<T> Putting<T> {
 }
 
 impl<T> Getting<T> {
+    /// What comes of a wait in which no item was handed over; what is wanted, if it is to wait again.
+    #[cold]
+    fn without_item(self, outcome: Outcome, terms: Terms) -> Result<Option<Predicate<T>>, Miss> {
+        match self.answer {
+            Some(Answer::Panic(panic)) => resume_unwind(panic),
+            Some(_) => Ok(self.wants),
+            None => terms.miss(outcome).map_or(Ok(self.wants), Err),
+        }
+    }
+
     /// Whether the search ends with this getter: it wants the item, or its predicate panicked.
     fn stops(&mut self, item: &T) -> bool {
         let Some(predicate) = &self.wants else {
@@ -739,13 +741,13 @@ impl<T> Getting<T> {
 }
 
 /// A node that is in one of the channel's lists; taken out when this is dropped, however the wait ends.
-struct Waits<'a, T, B, S> {
+struct Waits<'a, T, B, S, L: Fn(&State<T, B>) -> &WaitList<S>> {
     channel: &'a Channel<T, B>,
     node: &'a Node<S>,
-    list: fn(&State<T, B>) -> &WaitList<S>,
+    list: L,
 }
 
-impl<T, B, S> Waits<'_, T, B, S> {
+impl<T, B, S, L: Fn(&State<T, B>) -> &WaitList<S>> Waits<'_, T, B, S, L> {
     /// After a wait that did not unwind.
     #[inline]
     fn end(self, outcome: Outcome) {
@@ -756,7 +758,9 @@ impl<T, B, S> Waits<'_, T, B, S> {
     }
 }
 
-impl<T, B, S> Drop for Waits<'_, T, B, S> {
+impl<T, B, S, L: Fn(&State<T, B>) -> &WaitList<S>> Drop for Waits<'_, T, B, S, L> {
+    // Inlined, so that nothing has to be in memory for the sake of it.
+    #[inline(always)]
     fn drop(&mut self) {
         let state = self.channel.lock();
         // SAFETY: the lock is held, and the node has been in this list only.
