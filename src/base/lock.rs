@@ -3,14 +3,14 @@
 //!
 //! 1. Who holds it neither suspends nor waits: others spin.
 //! 2. It knows no poison. What it guards is changed only by code that leaves it whole wherever that may panic.
-//! 3. Who has set `held` has the lock, if there is no bias. A bias is set, and taken back, by that one only.
-//! 4. The thread that `bias` names takes the lock by setting `busy`, and by looking at `bias` again. Who has set `held` and
+//! 3. Who has set `HELD` has the lock, if there is no bias. A bias is set, and taken back, by that one only.
+//! 4. The thread that `bias` names takes the lock by setting `BUSY`, and by looking at `bias` again. Who has set `HELD` and
 //!    takes the bias back waits then until nobody is busy.
 //! 5. The thread that took it gives it up.
 //!
 //! Most of what tasks share is shared by tasks of one worker, and an atomic read-modify-write, which is there for others,
 //! is then half of what an operation costs. So a lock that one worker took many times in a row is its own until
-//! another thread comes. Between the owner's store to `busy` and its second look at `bias` there ought to be a fence, at
+//! another thread comes. Between the owner's store to `BUSY` and its second look at `bias` there ought to be a fence, at
 //! the price of what was to be saved. The other side pays for both, as it comes so rarely: its barrier (Linux's
 //! `membarrier`, see `barrier`) makes every thread of the process execute a fence. Either that comes before the owner's
 //! second look, which sees that the bias is gone; or the owner's store came before it, and the other one sees that it is
@@ -72,12 +72,12 @@ pub(crate) struct Lock<T, const STREAK: u16 = LONG> {
     flags: [AtomicBool; 2],
     /// The thread that the lock is biased towards, or `NOBODY`.
     bias: AtomicU32,
-    /// Of who has `held`: how it came to be taken.
+    /// Of who has set `HELD`: how it came to be taken.
     past: UnsafeCell<Past>,
     value: UnsafeCell<T>,
 }
 
-// Of `flags`; by whether the lock is the taker's own.
+// Places in `flags`, by whether the lock is the taker's own.
 const HELD: usize = false as usize;
 const BUSY: usize = true as usize;
 
@@ -188,7 +188,7 @@ impl<T, const STREAK: u16> Lock<T, STREAK> {
         });
     }
 
-    /// For who has set `held`: takes a bias back, or sets one.
+    /// For who has set `HELD`: takes a bias back, or sets one.
     fn consider(&self, me: u32) {
         // SAFETY: by 3 it is ours.
         let past = unsafe { &mut *self.past.get() };
@@ -203,7 +203,7 @@ impl<T, const STREAK: u16> Lock<T, STREAK> {
         } else if past.streak < STREAK {
             past.streak += 1;
         } else if past.mistakes < PATIENCE && me != ANYBODY && barrier().is_some() {
-            // Relaxed: by 3 everybody else comes to it through `held`, which is given up later.
+            // Relaxed: by 3 everybody else comes to it through `HELD`, which is given up later.
             self.bias.store(me, Ordering::Relaxed);
         }
     }

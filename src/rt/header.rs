@@ -729,8 +729,8 @@ impl Header {
     /// something else. In vain unless the task stands still.
     #[inline(always)]
     pub(super) fn foresee(&self) {
-        let (base, top) = self.switch.get().stack(self.whereabouts());
-        prefetch(base);
+        let (_, top) = self.switch.get().stack(self.whereabouts());
+        self.foresee_base();
         prefetch(top);
         prefetch(top.wrapping_byte_sub(LINE));
     }

@@ -543,9 +543,8 @@ impl<T, B: Buffer<T>> State<T, B> {
         if self.getters.is_empty() {
             return Err(item);
         }
-        let takes_all = |getting: &mut Getting<T>| getting.wants.is_none() && !getting.promised;
         // SAFETY: the lock is held.
-        match unsafe { self.getters.win_head(takes_all) } {
+        match unsafe { self.getters.win_head(|getting| getting.takes_any()) } {
             Some(mut getter) => {
                 let none = getter.slot().answer.replace(Answer::Item(item));
                 debug_assert!(none.is_none());
@@ -631,11 +630,8 @@ impl<T, B: Buffer<T>> State<T, B> {
     /// get have their turn in time. Otherwise several who put would have so many more turns, and what they put would pile up.
     #[inline]
     fn pace(&self, capacity: usize, left: u32) {
-        if capacity == usize::MAX {
-            let excess = self.items.len() / PACE;
-            if excess > 0 {
-                charge_more(left, excess.min(MOST));
-            }
+        if capacity == usize::MAX && self.items.len() >= PACE {
+            charge_more(left, (self.items.len() / PACE).min(MOST));
         }
     }
 
@@ -681,7 +677,7 @@ impl<T, B: Buffer<T>> State<T, B> {
     /// Whether `offer` may have an answer.
     fn may_offer(&self, capacity: usize, me: Waiter) -> bool {
         let meets = |waiter: Waiter, getting: &Getting<T>| {
-            getting.wants.is_none() && !getting.promised && !waiter.is_of_the_same(me)
+            getting.takes_any() && !waiter.is_of_the_same(me)
         };
         // SAFETY: the lock is held.
         self.closed || self.has_room(capacity) || unsafe { self.getters.any(meets) }
@@ -722,6 +718,12 @@ impl<T> Getting<T> {
             Some(_) => Ok(self.wants),
             None => terms.miss(outcome).map_or(Ok(self.wants), Err),
         }
+    }
+
+    /// Whether it takes whatever comes, from whoever puts.
+    #[inline]
+    fn takes_any(&self) -> bool {
+        self.wants.is_none() && !self.promised
     }
 
     /// Whether the search ends with this getter: it wants the item, or its predicate panicked.
