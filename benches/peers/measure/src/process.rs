@@ -1,6 +1,8 @@
 //! What the system says of a process, and does for it.
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::LazyLock;
 use std::time::Duration;
 use std::{fs, io, mem, ptr};
 
@@ -90,6 +92,14 @@ pub fn pin(cpu: usize) -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// Keeps the calling thread on a processor, and the next that calls this on the next one.
+pub fn pin_to_next() {
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    static PROCESSORS: LazyLock<Vec<usize>> = LazyLock::new(processors);
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    pin(PROCESSORS[call % PROCESSORS.len()]).expect("the process may run there");
 }
 
 /// Ends the process as it is: what was measured has been said, and taking a million tasks down is no part of it.

@@ -54,7 +54,7 @@ fn figures(leaves: u64, total: u64, elapsed: Duration) -> Outcome {
 }
 
 fn stackful<P: Stackful>(job: &Job) -> Outcome {
-    let (peer, leaves) = (leak(P::start(job.workers)?), job.size);
+    let (peer, leaves) = (leak(P::start_to_compute(job.workers)?), job.size);
     let start = Instant::now();
     let total = peer.run(move || tree::<P>(0, leaves));
     figures(leaves, total, start.elapsed())
@@ -71,7 +71,7 @@ fn tree<P: Stackful>(first: u64, leaves: u64) -> u64 {
 }
 
 fn stackless<P: Stackless>(peer: Peer, job: &Job) -> Outcome {
-    let (peer, leaves) = (leak(P::start(peer, job.workers)?), job.size);
+    let (peer, leaves) = (leak(P::start_to_compute(peer, job.workers)?), job.size);
     let start = Instant::now();
     let total = peer.run(async_tree::<P>(0, leaves));
     figures(leaves, total, start.elapsed())

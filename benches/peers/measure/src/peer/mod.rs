@@ -45,6 +45,11 @@ pub trait Stackful: Sized + 'static {
         Self::start(workers)
     }
 
+    /// As it is best for tasks that only compute: if there are several threads, with a processor for each.
+    fn start_to_compute(workers: usize) -> Result<Self, Lack> {
+        Self::start(workers)
+    }
+
     /// As it is best for a server of so many connections.
     fn start_server(workers: usize, _connections: usize) -> Result<Self, Lack> {
         Self::start(workers)
@@ -85,6 +90,7 @@ pub trait Stackless: Sized + 'static {
     type Stream: Send + 'static;
 
     fn start(peer: Peer, workers: usize) -> Result<Self, Lack>;
+    fn start_to_compute(peer: Peer, workers: usize) -> Result<Self, Lack>;
     fn run<T: Send + 'static>(&self, f: impl Future<Output = T> + Send + 'static) -> T;
     fn queue(&self, f: impl Future<Output = ()> + Send + 'static) -> Result<(), Lack>;
 

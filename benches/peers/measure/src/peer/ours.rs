@@ -44,6 +44,11 @@ impl Stackful for Ours {
         build(builder.stack_size(SMALL)).map(Ours)
     }
 
+    fn start_to_compute(workers: usize) -> Result<Self, Lack> {
+        let builder = Scheduler::builder().workers(workers);
+        build(builder.pin_workers(workers > 1)).map(Ours)
+    }
+
     fn start_server(workers: usize, connections: usize) -> Result<Self, Lack> {
         let builder = Scheduler::builder().workers(workers);
         build(match connections {

@@ -2,6 +2,7 @@
 
 use super::{AsyncChannel, Lack, Stackless};
 use crate::model::Peer;
+use crate::process::pin_to_next;
 use async_executor::StaticExecutor;
 use smol::channel;
 use smol::future::{self, FutureExt};
@@ -29,8 +30,15 @@ impl Stackless for Smol {
     type Stream = TcpStream;
 
     fn start(_: Peer, workers: usize) -> Result<Self, Lack> {
-        for _ in 1..workers {
-            thread::spawn(|| smol::block_on(EXECUTOR.run(future::pending::<()>())));
+        start(workers, || ());
+        Ok(Smol)
+    }
+
+    fn start_to_compute(_: Peer, workers: usize) -> Result<Self, Lack> {
+        if workers > 1 {
+            // The calling thread is one of them.
+            pin_to_next();
+            start(workers, pin_to_next);
         }
         Ok(Smol)
     }
@@ -91,6 +99,15 @@ impl Stackless for Smol {
 
     async fn write_all(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
         stream.write_all(bytes).await
+    }
+}
+
+fn start(workers: usize, at_start: fn()) {
+    for _ in 1..workers {
+        thread::spawn(move || {
+            at_start();
+            smol::block_on(EXECUTOR.run(future::pending::<()>()))
+        });
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{AsyncChannel, Lack, Stackless};
 use crate::model::Peer;
+use crate::process::pin_to_next;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -28,17 +29,14 @@ impl Stackless for Tokio {
     type Stream = TcpStream;
 
     fn start(peer: Peer, workers: usize) -> Result<Self, Lack> {
-        let multi = peer == Peer::TokioMulti;
-        let mut builder = if multi {
-            Builder::new_multi_thread()
-        } else if workers == 1 {
-            Builder::new_current_thread()
-        } else {
-            return Err("it has one worker".into());
-        };
-        let runtime = builder.worker_threads(workers).enable_all().build();
-        let runtime = runtime.map_err(|error| error.to_string())?;
-        Ok(Tokio { runtime, multi })
+        start(peer, workers, || ())
+    }
+
+    fn start_to_compute(peer: Peer, workers: usize) -> Result<Self, Lack> {
+        match workers {
+            1 => Self::start(peer, 1),
+            _ => start(peer, workers, pin_to_next),
+        }
     }
 
     fn run<T: Send + 'static>(&self, f: impl Future<Output = T> + Send + 'static) -> T {
@@ -97,6 +95,25 @@ impl Stackless for Tokio {
     async fn write_all(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
         stream.write_all(bytes).await
     }
+}
+
+fn start(
+    peer: Peer,
+    workers: usize,
+    at_start: impl Fn() + Send + Sync + 'static,
+) -> Result<Tokio, Lack> {
+    let multi = peer == Peer::TokioMulti;
+    let mut builder = if multi {
+        Builder::new_multi_thread()
+    } else if workers == 1 {
+        Builder::new_current_thread()
+    } else {
+        return Err("it has one worker".into());
+    };
+    builder.worker_threads(workers).on_thread_start(at_start);
+    let runtime = builder.enable_all().build();
+    let runtime = runtime.map_err(|error| error.to_string())?;
+    Ok(Tokio { runtime, multi })
 }
 
 impl AsyncChannel for Bounded {
