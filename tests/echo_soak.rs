@@ -97,7 +97,12 @@ fn main() {
     // What is recycled but never freed is for as many as there were at a time, not for all that came.
     let grown = after.resident.saturating_sub(before.resident);
     let kept = KEPT + KEPT_EACH * peak.clients as u64;
-    assert!(grown < kept, "{grown} bytes are left, {kept} may be");
+    // AddressSanitizer keeps what was freed for a while, to know it.
+    let is_kept = cfg!(multitask_asan);
+    assert!(
+        is_kept || grown < kept,
+        "{grown} bytes are left, {kept} may be"
+    );
     println!("ok");
 }
 

@@ -99,15 +99,46 @@ impl<T> Ring<T> {
         Some(filled(unsafe { slot(self.slots.get(), head) }))
     }
 
+    /// The only element, or hole; `None` if there are none or several.
+    #[inline(always)]
+    pub(crate) fn only(&self) -> Option<NonNull<T>> {
+        let (head, tail) = (self.head.load(Relaxed), self.tail.load(Relaxed));
+        // SAFETY: it has slots: there is an element.
+        (tail.wrapping_sub(head) == 1).then(|| filled(unsafe { slot(self.slots.get(), head) }))
+    }
+
     /// Takes `element` out if there is nothing else.
     #[inline(always)]
     pub(crate) fn pop_only(&self, element: NonNull<T>) -> bool {
-        let (head, tail) = (self.head.load(Relaxed), self.tail.load(Relaxed));
-        let is_only = tail.wrapping_sub(head) == 1 && filled(self.slot(head)) == element;
+        let is_only = self.only() == Some(element);
         if is_only {
-            self.head.store(tail, Relaxed);
+            self.head.store(self.tail.load(Relaxed), Relaxed);
         }
         is_only
+    }
+
+    /// Takes `element` out if it is the first.
+    #[inline(always)]
+    pub(crate) fn pop_first(&self, element: NonNull<T>) -> bool {
+        let head = self.head.load(Relaxed);
+        if head == self.tail.load(Relaxed) {
+            return false;
+        }
+        // SAFETY: it has slots: there is an element.
+        let is_first = filled(unsafe { slot(self.slots.get(), head) }) == element;
+        if is_first {
+            self.head.store(head.wrapping_add(1), Relaxed);
+        }
+        is_first
+    }
+
+    /// Puts `element` where the first one is, which there is: so that one is out, and if it was alone, `element` is behind all others.
+    #[inline(always)]
+    pub(crate) fn replace_first(&self, element: NonNull<T>) {
+        let head = self.head.load(Relaxed);
+        debug_assert!(head != self.tail.load(Relaxed));
+        // SAFETY: it has slots: there is an element.
+        unsafe { slot(self.slots.get(), head) }.store(element.as_ptr(), Relaxed);
     }
 
     /// What `pop` would give after `ahead` others.

@@ -1095,6 +1095,8 @@ pub(crate) struct Cx {
     pub(crate) budget: Cell<u32>,
     /// Code of the user's runs while something is locked: nothing may wait.
     pub(crate) bound: Cell<bool>,
+    /// A task that has just left its fiber, which is still in its header: see `Worker::retire`.
+    pub(super) ended: Cell<Option<&'static Header>>,
 }
 
 per_thread! {
@@ -1105,6 +1107,7 @@ per_thread! {
         home: Cell::new(None),
         budget: Cell::new(0),
         bound: Cell::new(false),
+        ended: Cell::new(None),
     };
 }
 

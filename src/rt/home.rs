@@ -364,6 +364,12 @@ impl<T: 'static> Home<T> {
         }
     }
 
+    /// Whether the pass was interrupted.
+    #[inline(always)]
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.untold.get().is_some()
+    }
+
     /// Goes on with a pass that was interrupted; false if it was not.
     #[inline]
     pub(super) fn continue_pass(&self) -> bool {
@@ -472,6 +478,37 @@ impl<T: 'static> Home<T> {
     #[inline(always)]
     pub(super) unsafe fn pop_only(&self, task: &'static T) -> bool {
         self.ring.pop_only(Entry::Ready(task).pack())
+    }
+
+    /// The task that is ready, if that is one alone, and not up for grabs.
+    ///
+    /// # Safety
+    /// The caller is the home thread.
+    #[inline(always)]
+    pub(super) unsafe fn only(&self) -> Option<&'static T> {
+        let only = self.ring.only().filter(|&entry| is_plain(entry))?;
+        match Entry::unpack(only) {
+            Entry::Ready(task) => Some(task),
+            Entry::Free(_) => None,
+        }
+    }
+
+    /// Takes the task that is ready alone, and puts `task` into the queue.
+    ///
+    /// # Safety
+    /// The caller is the home thread; [`only`](Home::only) has said that there is such a task.
+    #[inline(always)]
+    pub(super) unsafe fn replace_only(&self, task: &'static T) {
+        self.ring.replace_first(NonNull::from(task));
+    }
+
+    /// Takes a task that is not up for grabs, if it has been there for longest.
+    ///
+    /// # Safety
+    /// The caller is the home thread.
+    #[inline(always)]
+    pub(super) unsafe fn pop_first(&self, task: &'static T) -> bool {
+        self.ring.pop_first(Entry::Ready(task).pack())
     }
 
     /// Exchanges the entry that has been there for longest with the one after `ahead` others.

@@ -26,7 +26,7 @@ use super::scope::Limit;
 use super::timer::Key;
 use super::unwind::{self, can_raise, Target};
 use super::waiter::Waiter;
-use super::worker::{with_default, with_local, with_running, BUDGET};
+use super::worker::{take_turns, with_default, with_local, with_running, BUDGET};
 use crate::base::shared::{thread, Ordering};
 use crate::error::{Cancelled, Deadlock, Timeout};
 use std::backtrace::Backtrace;
@@ -188,11 +188,12 @@ pub(crate) fn yield_now() {
         // SAFETY: a task runs, so the loop of its worker does.
         let home = unsafe { CX.with(|cx| cx.home.get()).unwrap_unchecked() };
         let _none = afflicted(task, None, Why::Nothing);
-        // SAFETY: the loop of `home` runs on this thread, and the task is in no queue, for it is running.
-        unsafe { home.push(task) };
         task.set_whereabouts(here());
-        // SAFETY: it is the switch of the task that runs.
-        unsafe { task.switch.get().suspend() };
+        // SAFETY: the loop of `home` runs on this thread, and the task is the one that runs.
+        if unsafe { !take_turns(home, task) } {
+            // SAFETY: it is the switch of the task that runs.
+            unsafe { task.switch.get().suspend() };
+        }
         if !task.is_without_news() || task.scopes.limit().is_some() {
             see_news(task);
         }

@@ -6,7 +6,7 @@
 //! 3. A task that has not been suspended yet runs on the fiber in the *seat*. If it ends, the fiber goes on with the
 //!    next unstarted task without leaving its stack. If it suspends, the fiber moves into the task's header, and
 //!    stays there until the task has ended. So a short task moves no fiber, and a suspended one is found with
-//!    its header. What is in the seat is resumed by the loop, or in its place by who joins a task that is alone: see `instead`.
+//!    its header. Both are resumed by the loop, or in its place by a task that joins or yields, if there is but one other: see `instead`.
 //!    If the seat is empty the loop runs the next one on a fiber that it has fetched, and which is in the seat only when it is free.
 //! 4. A header's own reference is given up by the loop (or by the fiber in the seat) when no fiber is in it. Of most tasks that have
 //!    been suspended the loop does all that there is to do at the end: see `leave`.
@@ -24,6 +24,8 @@ mod instead;
 mod look;
 mod simulated;
 mod told;
+
+pub(super) use instead::take_turns;
 
 use super::crew::Crew;
 use super::fiber::{Fiber, Switch};
@@ -88,8 +90,8 @@ pub(crate) struct Worker {
     fibers: RefCell<Fibers>,
     /// The fiber for tasks that have not been suspended yet.
     seat: UnsafeCell<Option<Fiber>>,
-    /// A task that has left its fiber, which is still in its header: see `retire`.
-    ended: Cell<Option<&'static Header>>,
+    /// A task that stands still with an unwinding that is to be set aside, if it is not the one that was resumed.
+    unwinds: Cell<Option<&'static Header>>,
     /// What the task that was asked to show itself has shown.
     posed: Cell<Option<Backtrace>>,
     /// Its tasks remember when their waits begin.
@@ -211,7 +213,7 @@ impl Worker {
             timers,
             fibers: RefCell::new(Fibers::new(orders.stack_size, body)),
             seat: UnsafeCell::new(None),
-            ended: Cell::new(None),
+            unwinds: Cell::new(None),
             posed: Cell::new(None),
             traces: orders.traces,
             sight: orders.sights.get(number).cloned(),
@@ -694,13 +696,21 @@ impl Worker {
         let fiber = unsafe { &mut *task.fiber.get() };
         // SAFETY: by 3 it is there.
         unsafe { fiber.as_mut().unwrap_unchecked() }.resume();
-        if let Some(ended) = self.ended.get() {
-            self.ended.set(None);
+        if let Some(ended) = CX.with(|cx| cx.ended.get()) {
+            CX.with(|cx| cx.ended.set(None));
             self.retire(ended);
         } else if std::thread::panicking() {
-            task.aside.set(aside::set_aside());
+            self.set_aside(task);
         }
         CX.with(|cx| cx.task.set(None));
+    }
+
+    /// Somebody stands still in an unwinding: who was resumed, or who ran in his stead.
+    #[cold]
+    #[inline(never)]
+    fn set_aside(&self, resumed: &'static Header) {
+        let task = self.unwinds.take().unwrap_or(resumed);
+        task.aside.set(aside::set_aside());
     }
 
     /// First run of a task: from the seat, or on a stack of its own size.
@@ -1074,7 +1084,7 @@ impl Stage for Tasks {
         if !leaves {
             return None;
         }
-        with_running(|worker| worker.ended.set(Some(task)));
+        CX.with(|cx| cx.ended.set(Some(task)));
         Some(task.switch.get())
     }
 }
@@ -1086,7 +1096,7 @@ fn run_tasks(mut task: &'static Header, switch: Switch) {
         let left = task.run_to_end();
         span::note_end();
         if !left {
-            with_running(|worker| worker.ended.set(Some(task)));
+            CX.with(|cx| cx.ended.set(Some(task)));
             return;
         }
         match with_running(Worker::next_unstarted).flatten() {
@@ -1212,10 +1222,10 @@ mod tests {
     use std::thread;
 
     /// Who waits for so long waits for ever.
-    const PATIENCE: Duration = Duration::from_secs(600);
+    pub(super) const PATIENCE: Duration = Duration::from_secs(600);
 
     /// Puts up a task, as `spawn` does whose look has missed who lay down in the same moment.
-    fn put_up_unseen(worker: &Worker, f: impl FnOnce() + Send + 'static) {
+    pub(super) fn put_up_unseen(worker: &Worker, f: impl FnOnce() + Send + 'static) {
         worker.promise(0).unwrap();
         let birth = Birth::new(None, Location::caller(), 0);
         // SAFETY: this is the home thread.

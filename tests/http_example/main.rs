@@ -15,7 +15,7 @@ use peers::{curl, farewell, get, noise, run, serving, Folder};
 use programs::{is_installed, text, Program};
 use std::fs;
 use std::io::{ErrorKind, Read};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
@@ -494,12 +494,17 @@ fn a_server_told_to_end_answers_what_was_begun_and_closes_who_is_idle() {
 fn clients_until_refused(addr: &str) -> u64 {
     let mut accepted = 0;
     while let Ok(mut late) = TcpStream::connect(addr) {
-        match late.read(&mut [0]) {
+        // Of those who come then, Linux forgets one in some thousands without a word to him; but whoever it hears from it tells.
+        let heard = late
+            .shutdown(Shutdown::Write)
+            .and_then(|()| late.read(&mut [0]));
+        match heard.map_err(|error| error.kind()) {
             Ok(count) => {
                 assert_eq!(count, 0, "it has asked for nothing");
                 accepted += 1;
             }
-            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+            Err(ErrorKind::ConnectionReset | ErrorKind::NotConnected) => {}
+            Err(kind) => panic!("{kind:?}"),
         }
     }
     accepted

@@ -173,6 +173,6 @@ pub fn curl(args: &[&str]) -> String {
 
 /// Bytes that repeat nowhere near.
 pub fn noise(length: usize) -> Vec<u8> {
-    let byte = |i: usize| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u8;
-    (1..=length).map(byte).collect()
+    let byte = |i: u64| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u8;
+    (1..=length as u64).map(byte).collect()
 }

@@ -17,7 +17,7 @@ pub struct Mechanism {
     pub operation: &'static str,
     /// Operations enough for what happens once in hundreds of them to count as it should.
     pub times: u64,
-    /// Does so many of them, which is an even number.
+    /// Does so many of them, which is a multiple of four.
     pub run: fn(&Scheduler, u64),
 }
 
@@ -26,7 +26,13 @@ pub const ALL: &[Mechanism] = &[
         name: "yield",
         operation: "yield_now of one of two tasks that take turns",
         times: 1 << 17,
-        run: yields,
+        run: |scheduler, times| yields::<2>(scheduler, times),
+    },
+    Mechanism {
+        name: "yield_of_four",
+        operation: "yield_now of one of four tasks that take turns",
+        times: 1 << 17,
+        run: |scheduler, times| yields::<4>(scheduler, times),
     },
     Mechanism {
         name: "spawn_join",
@@ -58,9 +64,9 @@ pub fn named(name: &str) -> Option<&'static Mechanism> {
     ALL.iter().find(|mechanism| mechanism.name == name)
 }
 
-fn yields(scheduler: &Scheduler, times: u64) {
-    let one = move || (0..times / 2).for_each(|_| yield_now());
-    let tasks = [scheduler.spawn(one), scheduler.spawn(one)];
+fn yields<const TASKS: usize>(scheduler: &Scheduler, times: u64) {
+    let one = move || (0..times / TASKS as u64).for_each(|_| yield_now());
+    let tasks = [(); TASKS].map(|()| scheduler.spawn(one));
     scheduler.run().expect("no deadlock");
     for task in tasks {
         task.join().expect("no panic");
