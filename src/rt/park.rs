@@ -26,7 +26,7 @@ use super::scope::Limit;
 use super::timer::Key;
 use super::unwind::{self, can_raise, Target};
 use super::waiter::Waiter;
-use super::worker::{take_turns, with_default, with_local, with_running, BUDGET};
+use super::worker::{with_default, with_local, with_running, Worker, BUDGET};
 use crate::base::shared::{thread, Ordering};
 use crate::error::{Cancelled, Deadlock, Timeout};
 use std::backtrace::Backtrace;
@@ -190,7 +190,7 @@ pub(crate) fn yield_now() {
         let _none = afflicted(task, None, Why::Nothing);
         task.set_whereabouts(here());
         // SAFETY: the loop of `home` runs on this thread, and the task is the one that runs.
-        if unsafe { !take_turns(home, task) } {
+        if unsafe { !Worker::take_turns(home, task) } {
             // SAFETY: it is the switch of the task that runs.
             unsafe { task.switch.get().suspend() };
         }

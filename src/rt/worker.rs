@@ -25,8 +25,6 @@ mod look;
 mod simulated;
 mod told;
 
-pub(super) use instead::take_turns;
-
 use super::crew::Crew;
 use super::fiber::{Fiber, Switch};
 use super::fibers::Fibers;

@@ -66,29 +66,32 @@ impl Worker {
     fn furnish(&self, seat: &mut Option<Fiber>) {
         *seat = self.fetch().ok();
     }
-}
 
-/// Puts `me` into the queue. If there is but one other in it, who can, he runs in the stead of `me` until he ends or stands still.
-/// True if it is the turn of `me` then; if it is not, `me` is to suspend.
-///
-/// # Safety
-/// The loop of the worker of `home` runs on this thread; `me` is the task that runs, and calls this.
-#[inline(always)]
-pub(in crate::rt) unsafe fn take_turns(home: &'static Home<Header>, me: &'static Header) -> bool {
-    // There is none where somebody sees each run: who is watched, or simulated.
-    if let Some(quota) = home.quota.get().checked_sub(2) {
-        // SAFETY: the caller's promise.
-        if let Some(other) = unsafe { other(home, me) } {
-            // SAFETY: as above.
-            return unsafe { run_instead(home, me, other, quota) };
+    /// Puts `me` into the queue. If there is but one other in it, who can, he runs in the stead of `me` until he ends or stands still.
+    /// True if it is the turn of `me` then; if it is not, `me` is to suspend.
+    ///
+    /// # Safety
+    /// The loop of the worker of `home` runs on this thread; `me` is the task that runs, and calls this.
+    #[inline(always)]
+    pub(in crate::rt) unsafe fn take_turns(
+        home: &'static Home<Header>,
+        me: &'static Header,
+    ) -> bool {
+        // There is none where somebody sees each run: who is watched, or simulated.
+        if let Some(quota) = home.quota.get().checked_sub(2) {
+            // SAFETY: the caller's promise.
+            if let Some(other) = unsafe { other(home, me) } {
+                // SAFETY: as above.
+                return unsafe { run_instead(home, me, other, quota) };
+            }
         }
+        // SAFETY: this is the home thread; who runs is in no queue.
+        unsafe { home.push(me) };
+        false
     }
-    // SAFETY: this is the home thread; who runs is in no queue.
-    unsafe { home.push(me) };
-    false
 }
 
-/// See `take_turns`; `quota` is how many runs are left when both have had theirs.
+/// See [`Worker::take_turns`]; `quota` is how many runs are left when both have had theirs.
 ///
 /// # Safety
 /// As there, and `other` is what [`other`] has said.
@@ -122,7 +125,7 @@ unsafe fn run_instead(
 /// The other one who is ready, if it is one alone and can run in the stead of `me`.
 ///
 /// # Safety
-/// As for `take_turns`.
+/// As for [`Worker::take_turns`].
 #[inline(always)]
 unsafe fn other(home: &'static Home<Header>, me: &'static Header) -> Option<&'static Header> {
     // SAFETY: the caller's promise.
@@ -322,7 +325,9 @@ mod tests {
         };
         in_task(|| {
             let three = [turns(), turns(), turns()];
-            three.map(|task| task.join().unwrap());
+            for task in three {
+                task.join().unwrap();
+            }
         });
         // It looks so in the last run of each pass.
         assert!(seen.get() <= 3 * runs / 8, "{}", seen.get());
