@@ -445,9 +445,13 @@ mod tests {
             let order = order.clone();
             move || order.borrow_mut().push(name)
         };
+        let left = || with_running(|worker| worker.home.quota.get()).unwrap();
+        let before = Rc::new(Cell::new(0));
+        let had = before.clone();
         let (first, child, second) = (step("first"), step("child"), step("second"));
         let (a, b) = in_two(
             move || {
+                before.set(left());
                 yield_now();
                 first();
             },
@@ -455,6 +459,7 @@ mod tests {
                 assert!(is_instead());
                 task::spawn_local(child).join().unwrap();
                 second();
+                assert!((1..had.get()).contains(&left()), "the pass goes on");
             },
         );
         a.unwrap();
@@ -484,6 +489,7 @@ mod tests {
                     }
                     put_up_unseen(worker, move || tell.send(()).unwrap());
                 });
+                yield_now();
             });
             blocks.join().unwrap();
             puts_up.join().unwrap();
