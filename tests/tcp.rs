@@ -1266,7 +1266,7 @@ fn one_stream_is_read_on_one_scheduler_while_it_is_written_on_another() {
 #[test]
 fn a_stream_that_one_thread_has_used_for_long_is_used_by_another_one_meanwhile_and_closed_by_a_third(
 ) {
-    const REQUESTS: usize = 500;
+    const REQUESTS: u64 = 500;
     const SIZE: usize = 1 << 20;
     let _watch = watch();
     for _ in 0..5 {
@@ -1281,7 +1281,7 @@ fn a_stream_that_one_thread_has_used_for_long_is_used_by_another_one_meanwhile_a
                     let mut answer = [0; 8];
                     (&*stream).write_all(&i.to_be_bytes()).unwrap();
                     (&*stream).read_exact(&mut answer).unwrap();
-                    assert_eq!(usize::from_be_bytes(answer), i);
+                    assert_eq!(u64::from_be_bytes(answer), i);
                 }
             }
         });
