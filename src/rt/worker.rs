@@ -674,10 +674,7 @@ impl Worker {
 
     #[inline(always)]
     fn switch_to(&self, task: &'static Header) {
-        CX.with(|cx| {
-            cx.budget.set(BUDGET);
-            cx.task.set(Some(task));
-        });
+        begin_turn(task);
         if task.housed.get() {
             self.resume(task);
         } else {
@@ -1126,12 +1123,18 @@ impl Worker {
         unsafe { self.home.pop() };
         let next = self.home.settled(first)?;
         self.home.quota.set(quota);
-        CX.with(|cx| {
-            cx.budget.set(BUDGET);
-            cx.task.set(Some(next));
-        });
+        begin_turn(next);
         Some(next)
     }
+}
+
+/// From now on it is this task that runs, with all of a budget.
+#[inline(always)]
+fn begin_turn(task: &'static Header) {
+    CX.with(|cx| {
+        cx.budget.set(BUDGET);
+        cx.task.set(Some(task));
+    });
 }
 
 /// The next task of the worker that runs here.

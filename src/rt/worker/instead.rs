@@ -3,7 +3,7 @@
 //! of four for both to have their turns).
 //!
 //! 1. Who is replaced so stands still below the other one, as the loop does below a task that it resumes. Who joins is in no queue meanwhile, and
-//!    for all others runs, and does not wait yet. Who yields is in the queue, as ever; out of which nobody takes it but the loop, which does not run
+//!    for all others runs, and does not wait yet. Who yields is in the queue, as ever; out of which nobody takes it to resume it but the loop, which does not run
 //!    before both stand still.
 //! 2. Of a worker no more than one is replaced: there is no quota meanwhile, and without it nobody is. And nobody who has not been suspended
 //!    before; so the seat is free for who begins.
@@ -11,10 +11,10 @@
 //!    goes on, as if nothing had been.
 //! 4. It takes nobody's turn, for nobody else is ready; and what counts runs counts this one: the pass, and the budget of who joins. So the
 //!    loop comes round as often as ever.
-//! 5. What is to be done for the other one, when he ends or stands still for the first time, or in an unwinding, the loop does if he had been
-//!    suspended before: the stack below may have no room for it.
+//! 5. What is to be done for one that had been suspended before, when it ends or stands still in an unwinding, the loop does: the stack
+//!    below may have no room for it.
 
-use super::{with_running, Fiber, Header, Home, Worker, BUDGET, CX};
+use super::{begin_turn, with_running, Fiber, Header, Home, Worker, BUDGET, CX};
 use crate::rt::span;
 
 impl Worker {
@@ -106,7 +106,7 @@ unsafe fn run_instead(
     // SAFETY: this is the home thread, and there is one.
     unsafe { home.replace_only(me) };
     home.quota.set(0);
-    run_next(other);
+    begin_turn(other);
     // SAFETY: nobody else uses it while the task runs: by 1 and 2 nobody stands below it.
     let fiber = unsafe { &mut *other.fiber.get() };
     // SAFETY: by 3 of `rt/worker` it is there.
@@ -115,7 +115,7 @@ unsafe fn run_instead(
     // SAFETY: this is the home thread.
     if nothing_to_do && !home.is_interrupted() && unsafe { home.pop_first(me) } {
         home.quota.set(quota);
-        run_next(me);
+        begin_turn(me);
         return true;
     }
     leave_to_the_loop(home, other, quota);
@@ -132,14 +132,6 @@ unsafe fn other(home: &'static Home<Header>, me: &'static Header) -> Option<&'st
     let other = unsafe { home.only() }?;
     let can = me.housed.get() && other.housed.get() && other.aside.get() == 0;
     (can && !span::in_use() && !std::thread::panicking()).then_some(other)
-}
-
-#[inline(always)]
-fn run_next(task: &'static Header) {
-    CX.with(|cx| {
-        cx.budget.set(BUDGET);
-        cx.task.set(Some(task));
-    });
 }
 
 /// `other` ran, with so many runs left after it, and it is not the turn of who stood below.
